@@ -1,0 +1,98 @@
+"""What can go wrong between this server and the Message Batches API.
+
+* BatchError
+  x NotConfigured   there are no credentials; nothing was sent
+  x ApiError        the API answered, with an error
+  x NoAnswer        no answer arrived: the network, TLS, a proxy, a time-out
+  x BadAnswer       an answer arrived that is not what the API promises
+
+Each carries the `endpoint` it happened at; those that saw an answer carry its `status` and `request_id`.
+None of them says what to do next: that depends on the tool, see `tools/failures.py`.
+"""
+
+from typing import Literal
+
+Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results"]
+Reason = Literal["name", "connect", "tls", "proxy", "timeout", "cut"]
+
+_CHANGES: frozenset[Endpoint] = frozenset({"create", "cancel", "delete"})
+
+
+class BatchError(Exception):
+    """Any failure of a call to the Message Batches API."""
+
+    def __init__(self, text: str, *, endpoint: Endpoint) -> None:
+        super().__init__(text)
+        self.endpoint: Endpoint = endpoint
+
+    @property
+    def may_have_acted(self) -> bool:
+        """Whether the request may have taken effect although it failed."""
+        return False
+
+
+class NotConfigured(BatchError):
+    """Neither an API key nor an auth token is set, so nothing was sent."""
+
+
+class ApiError(BatchError):
+    """The API answered with an error.
+
+    `status` is the HTTP status; `type` and `message` come from the error envelope (`type` is "" where there was none);
+    `error_code` is `details.error_code`; `retry_after` is in seconds; `should_retry` is the `x-should-retry` header.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        endpoint: Endpoint,
+        status: int,
+        type: str = "",  # noqa: A002  the API's own name for it
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+        error_code: str | None = None,
+    ) -> None:
+        super().__init__(f"{endpoint}: HTTP {status} {type}: {message}", endpoint=endpoint)
+        self.message = message
+        self.status = status
+        self.type = type
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.should_retry = should_retry
+        self.error_code = error_code
+
+    @property
+    def may_have_acted(self) -> bool:
+        """A 5xx or 408 can come from a server that acted and then failed to say so; any other status is a refusal."""
+        return self.endpoint in _CHANGES and (self.status >= 500 or self.status == 408)
+
+
+class NoAnswer(BatchError):
+    """No whole answer arrived. `reason` says why; `sent` is false only where no byte of the request can have left."""
+
+    def __init__(self, text: str, *, endpoint: Endpoint, reason: Reason, sent: bool) -> None:
+        super().__init__(f"{endpoint}: no answer: {text}", endpoint=endpoint)
+        self.reason: Reason = reason
+        self.sent = sent
+
+    @property
+    def may_have_acted(self) -> bool:
+        """A request that left may have arrived."""
+        return self.sent and self.endpoint in _CHANGES
+
+
+class BadAnswer(BatchError):
+    """An answer with a success status whose body is not what the API promises."""
+
+    def __init__(self, text: str, *, endpoint: Endpoint, status: int, request_id: str | None) -> None:
+        super().__init__(f"{endpoint}: HTTP {status}: {text}", endpoint=endpoint)
+        self.text = text
+        self.status = status
+        self.request_id = request_id
+
+    @property
+    def may_have_acted(self) -> bool:
+        """The request arrived and was answered, so it may well have done its work."""
+        return self.endpoint in _CHANGES

@@ -1,0 +1,81 @@
+"""What the Message Batches API sends, parsed tolerantly: unknown keys pass, unknown statuses are kept as they are.
+
+Source of the shapes: the API reference for Message Batches and recorded answers of 2024 to 2026.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+RESULTS_LAST = timedelta(days=29)
+"""How long results can be read, counted from `created_at`, not from the end."""
+
+MESSAGE_BATCH_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:~-]{0,199}$"
+"""Loose, since the format of ids may change; strict enough that an id can never be anything else in a path."""
+
+MessageBatchId = Annotated[
+    str, Field(pattern=MESSAGE_BATCH_ID_PATTERN, description="Id of the batch, like msgbatch_01HkcTjaV5uDC8jWR4ZsDV8d.")
+]
+
+ProcessingStatus = Literal["in_progress", "canceling", "ended"]
+
+
+class _FromApi(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class RequestCounts(_FromApi):
+    """Requests of a batch by state. The four outcomes usually stay 0 until the whole batch has ended."""
+
+    processing: int = 0
+    succeeded: int = 0
+    errored: int = 0
+    canceled: int = 0
+    expired: int = 0
+
+    @property
+    def total(self) -> int:
+        """All requests of the batch."""
+        return self.processing + self.succeeded + self.errored + self.canceled + self.expired
+
+
+class MessageBatch(_FromApi):
+    """One batch. `processing_status` is a `ProcessingStatus`, or a word that this version does not know."""
+
+    id: str = Field(min_length=1)
+    type: Literal["message_batch"] = "message_batch"
+    processing_status: str
+    request_counts: RequestCounts
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    cancel_initiated_at: AwareDatetime | None = None
+    archived_at: AwareDatetime | None = None
+    results_url: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether processing is over. A status that this version does not know counts as not ended."""
+        return self.processing_status == "ended"
+
+    @property
+    def results_until(self) -> datetime:
+        """When the results stop being readable."""
+        return self.created_at + RESULTS_LAST
+
+
+class MessageBatchPage(_FromApi):
+    """One page of `list`, newest first. `has_more` speaks of the direction asked for."""
+
+    data: list[MessageBatch]
+    has_more: bool = False
+    first_id: str | None = None
+    last_id: str | None = None
+
+
+class DeletedMessageBatch(_FromApi):
+    """What the API answers to a delete."""
+
+    id: str
+    type: Literal["message_batch_deleted"]

@@ -1,0 +1,122 @@
+"""Every option of the server, once: its environment variable, type, default and description.
+
+The command line makes its flags from these fields, and a test holds the README's table against them.
+"""
+
+import os
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "MCP_BATCH_TOOLS_"
+
+# A shorter "secret" is a word of ordinary text: hiding it would garble answers and protect nothing.
+_SHORTEST_SECRET = 8
+
+
+def _stripped(value: object) -> object:
+    """Keys are pasted, often with a newline, which an HTTP header must not hold."""
+    return value.strip() or None if isinstance(value, str) else value
+
+
+Secret = Annotated[SecretStr | None, BeforeValidator(_stripped)]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text is one sentence that never holds a secret."""
+
+
+class Settings(BaseSettings):
+    """The options of the server. Build them with `load`, which explains what is wrong in a sentence."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, validate_by_name=True, extra="forbid", frozen=True
+    )
+
+    api_key: Secret = Field(
+        None, validation_alias="ANTHROPIC_API_KEY", description="API key, sent as `x-api-key`. It wins over the token."
+    )
+    auth_token: Secret = Field(
+        None, validation_alias="ANTHROPIC_AUTH_TOKEN", description="Token, sent as `Authorization: Bearer`."
+    )
+    base_url: str = Field(
+        "https://api.anthropic.com", validation_alias="ANTHROPIC_BASE_URL", description="Address of the API."
+    )
+    anthropic_version: str = Field("2026-10-21", description="Value of the `anthropic-version` header.")
+    sandbox: bool = Field(False, description="Serve a fresh sandbox instead of the API; no key is needed.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="What is logged, to standard error."
+    )
+
+    @field_validator("api_key", "auth_token")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not all(33 <= ord(character) <= 126 for character in value.get_secret_value()):
+            raise ValueError("holds a space, a control character or a letter outside ASCII, so it is no key")
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or "@" in value:
+            raise ValueError("must be an http or https address, without a user name, password or query")
+        return value.rstrip("/")
+
+    @field_validator("anthropic_version")
+    @classmethod
+    def _is_a_version(cls, value: str) -> str:
+        if not (value.isascii() and value.replace("-", "").isalnum()):
+            raise ValueError("must be a date like 2026-10-21")
+        return value
+
+    @classmethod
+    def load(cls, **flags: object) -> Self:
+        """Read the environment, with `flags` (field names) winning over it.
+
+        Raises:
+            SettingsError: a value does not fit, or a variable with our prefix is unknown.
+        """
+        known = {variable_of(name) for name in cls.model_fields}
+        if unknown := sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name not in known):
+            ours = ", ".join(sorted(name for name in known if name.startswith(PREFIX)))
+            raise SettingsError(f"Unknown variable {', '.join(unknown)}: the known ones are {ours}.")
+        try:
+            return cls(**flags)  # type: ignore[arg-type]  # validated by pydantic, that is the point
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            name = _field_of(str(first["loc"][0])) if first["loc"] else ""
+            said = first["msg"].removeprefix("Value error, ")
+            where = variable_of(name) + (f" (--{name.replace('_', '-')})" if name in flag_names() else "")
+            raise SettingsError(f"{where} cannot be used: {said[0].lower()}{said[1:]}.") from None
+
+    @property
+    def key_source(self) -> str | None:
+        """The variable that the credentials come from, or None where there are none."""
+        if self.sandbox:
+            return "the sandbox, which needs none"
+        return "ANTHROPIC_API_KEY" if self.api_key else "ANTHROPIC_AUTH_TOKEN" if self.auth_token else None
+
+    def redact(self, text: str) -> str:
+        """Replace every secret of these settings in `text`."""
+        for secret in (self.api_key, self.auth_token):
+            if secret and len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret.get_secret_value(), "[redacted]")
+        return text
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a field of `Settings`."""
+    alias = Settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else PREFIX + name.upper()
+
+
+def flag_names() -> list[str]:
+    """The fields that are flags too. Credentials are not: a command line can be read by every user of a machine."""
+    return [name for name in Settings.model_fields if variable_of(name).startswith(PREFIX)]
+
+
+def _field_of(location: str) -> str:
+    return next((name for name in Settings.model_fields if location in {name, variable_of(name)}), location)

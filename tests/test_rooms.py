@@ -1,0 +1,61 @@
+"""The rooms of the project: arrows between them run one way, and none grows too large."""
+
+import ast
+from pathlib import Path
+
+import mcp_batch_tools
+
+PACKAGE = Path(mcp_batch_tools.__file__).parent
+SEAM = {"errors", "models", "wire", "client", "settings"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "errors": set(),
+    "models": set(),
+    "settings": set(),
+    "wire": {"errors"},
+    "client": {"errors", "models", "wire"},
+    "sandbox": set(),
+    "tools": SEAM,
+    "server": {*SEAM, "tools", "sandbox"},
+    "demo": {"server", "sandbox"},
+    "cli": {*SEAM, "tools", "server", "sandbox", "demo"},
+}
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mcp_batch_tools"):
+            parts = (node.module or "").split(".")[1:]
+            rooms |= {parts[0]} if parts else {alias.name for alias in node.names} - {"__version__"}
+        elif isinstance(node, ast.Import):
+            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("mcp_batch_tools.")}
+    return rooms
+
+
+def test_every_room_imports_only_what_lies_below_it() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        room = room_of(path)
+        assert imports_of(path) - {room} <= MAY_IMPORT[room], path.name
+
+
+def test_the_client_knows_nothing_of_mcp() -> None:
+    for path in [
+        *PACKAGE.glob("sandbox/*.py"),
+        *(PACKAGE / f"{name}.py" for name in ("client", "wire", "models", "errors")),
+    ]:
+        tree = ast.parse(path.read_text())
+        names = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        assert not {name for name in names if name.split(".")[0] in {"mcp", "mcp_types"}}
+
+
+def test_no_room_is_too_large() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 320, path.name
