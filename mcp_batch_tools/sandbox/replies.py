@@ -1,0 +1,81 @@
+"""What requests come to: lines of a results file, made on the fly from the numbers of the requests."""
+
+import json
+from hashlib import sha256
+
+from mcp_batch_tools.sandbox.batches import Batch, Outcome, Request
+
+_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_WORDS = (
+    "The parcel arrived two days late and the box was dented, but the lamp inside was whole. "
+    "Overall the customer is content and would order again. "
+)
+
+
+def identifier(prefix: str, *of: object) -> str:
+    """An id in the API's form, the same for the same parts."""
+    number = int.from_bytes(sha256(repr(of).encode()).digest())
+    letters = []
+    for _ in range(22):
+        number, index = divmod(number, len(_ALPHABET))
+        letters.append(_ALPHABET[index])
+    return f"{prefix}_01{''.join(letters)}"
+
+
+def line(batch: Batch, index: int) -> bytes:
+    """One line of the results, with its newline."""
+    request = batch.requests[index]
+    result = _result(batch, index, request, batch.outcome(index))
+    return json.dumps({"custom_id": request.custom_id, "result": result}, separators=(",", ":")).encode() + b"\n"
+
+
+def _result(batch: Batch, index: int, request: Request, outcome: Outcome) -> dict[str, object]:
+    match outcome:
+        case "succeeded":
+            return {"type": outcome, "message": _message(batch, index, request)}
+        case "errored":
+            kind, message = request.error or ("invalid_request_error", "max_tokens: Field required")
+            error = {"type": kind, "message": message}
+            request_id = (
+                None if kind in {"invalid_request_error", "not_found_error"} else identifier("req", batch.id, index)
+            )
+            return {"type": outcome, "error": {"type": "error", "error": error, "request_id": request_id}}
+        case _:
+            return {"type": outcome}
+
+
+def _message(batch: Batch, index: int, request: Request) -> dict[str, object]:
+    repeats = request.text_characters // len(_WORDS) + 1
+    text = (_WORDS * repeats)[: request.text_characters]
+    content: list[dict[str, object]] = [{"type": "text", "text": text, "citations": None}]
+    thinking = 0
+    if index % 10 == 3:
+        thinking = 24
+        content.insert(
+            0, {"type": "thinking", "thinking": "A short thought about the parcel.", "signature": "c2lnbmVk"}
+        )
+    output_tokens = max(1, request.text_characters // 4) + thinking
+    return {
+        "id": identifier("msg", batch.id, index),
+        "type": "message",
+        "role": "assistant",
+        "model": request.model,
+        "content": content,
+        "container": None,
+        "diagnostics": None,
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "stop_details": None,
+        "usage": {
+            "input_tokens": request.prompt_characters // 4 + 1,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+            "output_tokens": output_tokens,
+            "output_tokens_details": {"thinking_tokens": thinking},
+            "service_tier": "batch",
+            "speed": None,
+            "inference_geo": None,
+            "server_tool_use": None,
+        },
+    }

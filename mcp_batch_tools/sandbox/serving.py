@@ -1,0 +1,44 @@
+"""The sandbox on a port of this machine."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mcp_batch_tools.sandbox.faults import ConnectionCut
+
+
+def serve(app: ASGIApp, *, port: int, ready: Callable[[str], None] = print) -> None:
+    """Serve until interrupted, on 127.0.0.1 only; `ready` is told the address in a sentence. Port 0 takes a free one.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    import uvicorn
+
+    with socket.create_server(("127.0.0.1", port)) as listening:
+        ready(
+            f"The sandbox stands in for the Message Batches API at http://127.0.0.1:{listening.getsockname()[1]} "
+            "(any key works; Ctrl-C ends it)."
+        )
+        server = uvicorn.Server(
+            uvicorn.Config(cutting(app), log_level="warning", lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        )
+        server.run(sockets=[listening])
+
+
+def cutting(app: ASGIApp) -> ASGIApp:
+    """The app behind a server: where it cuts a connection, the socket is closed without another byte."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except ConnectionCut:
+            # ASGI has no word for this; uvicorn's `send` is a method of the cycle that holds the transport.
+            transport: Any = getattr(send, "__self__").transport  # noqa: B009
+            transport.abort()
+            await asyncio.sleep(0)
+
+    return wrapped
