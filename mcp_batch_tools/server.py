@@ -1,0 +1,77 @@
+"""`create_server`: the only place where the parts meet. There is no server at module level."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx2
+from mcp.server.mcpserver import MCPServer
+
+from mcp_batch_tools import __version__
+from mcp_batch_tools.client import BatchClient, Clock
+from mcp_batch_tools.settings import Settings
+from mcp_batch_tools.tools import SANDBOX_NOTE, catalogue
+
+_INSTRUCTIONS = """\
+Manages Anthropic Message Batches. A batch goes from in_progress, or canceling, to ended.
+Only an ended batch can be deleted, and its results go with it, for good.
+To delete one, call delete_message_batch: it checks the status and says which calls lead to the goal.
+Follow next_steps where an answer has them. Do not cancel or delete what the user did not ask for."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What lives as long as the server runs; tools reach it through the lifespan context."""
+
+    settings: Settings
+    client: BatchClient
+
+
+def create_server(
+    settings: Settings, *, transport: httpx2.AsyncBaseTransport | None = None, clock: Clock | None = None
+) -> MCPServer[Parts]:
+    """Build the server. `transport` and `clock` are the test seams: they replace the network and the time."""
+
+    @asynccontextmanager
+    async def lifespan(_: MCPServer[Parts]) -> AsyncIterator[Parts]:
+        async with client_of(settings, transport=transport, clock=clock) as client:
+            yield Parts(settings, client)
+
+    return MCPServer(
+        "mcp-batch-tools",
+        title="Message Batches" + (" (sandbox)" if settings.sandbox else ""),
+        version=__version__,
+        instructions=f"{_INSTRUCTIONS}\n{SANDBOX_NOTE}" if settings.sandbox else _INSTRUCTIONS,
+        tools=list(catalogue(settings)),
+        lifespan=lifespan,
+    )
+
+
+def client_of(
+    settings: Settings, *, transport: httpx2.AsyncBaseTransport | None = None, clock: Clock | None = None
+) -> BatchClient:
+    """The API client that these settings describe; with no credentials each call raises `NotConfigured`."""
+    headers = {"anthropic-version": settings.anthropic_version}
+    base_url = settings.base_url
+    if settings.sandbox:
+        headers["x-api-key"] = _SANDBOX_KEY
+        base_url = "http://sandbox.invalid"
+        transport = transport or _sandbox_transport()
+    elif settings.api_key:
+        headers["x-api-key"] = settings.api_key.get_secret_value()
+    elif settings.auth_token:
+        headers["authorization"] = f"Bearer {settings.auth_token.get_secret_value()}"
+    else:
+        return BatchClient(base_url=base_url, headers=None, transport=transport, clock=clock)
+    return BatchClient(base_url=base_url, headers=headers, transport=transport, clock=clock)
+
+
+_SANDBOX_KEY = "sandbox"
+
+
+def _sandbox_transport() -> httpx2.AsyncBaseTransport:
+    from mcp_batch_tools.sandbox import Sandbox
+
+    sandbox = Sandbox(processing_seconds=6, canceling_seconds=2, retry_after=1)
+    sandbox.seed(_SANDBOX_KEY)
+    return httpx2.ASGITransport(app=sandbox)

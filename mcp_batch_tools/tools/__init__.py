@@ -1,0 +1,122 @@
+"""The catalogue: which tools there are, in which order, and the contract that all of them keep.
+
+A tool is a plain function whose docstring is written for the model. `catalogue` makes MCP tools of them: arguments
+are strict, every hint is explicit, and every failure reaches the model as sentences of `failures`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import cleandoc
+from typing import Any
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import ValidationError
+
+from mcp_batch_tools.errors import BatchError
+from mcp_batch_tools.settings import Settings
+from mcp_batch_tools.tools.browse import get_message_batch, list_message_batches
+from mcp_batch_tools.tools.cancel import cancel_message_batch
+from mcp_batch_tools.tools.delete import delete_message_batch
+from mcp_batch_tools.tools.failures import explain, explain_arguments
+
+SANDBOX_NOTE = "This is the sandbox: no real batch is touched, and nothing is billed."
+
+
+@dataclass(frozen=True)
+class _Entry:
+    run: Callable[..., Any]
+    title: str
+    read_only: bool = False
+    destructive: bool = False
+    idempotent: bool = False
+    open_world: bool = False
+
+
+_ENTRIES = (
+    _Entry(list_message_batches, "List message batches", read_only=True, idempotent=True),
+    _Entry(get_message_batch, "Look at a message batch", read_only=True, idempotent=True),
+    _Entry(cancel_message_batch, "Cancel a message batch", destructive=True, idempotent=True),
+    _Entry(delete_message_batch, "Delete a message batch", destructive=True, idempotent=True),
+)
+
+
+def catalogue(settings: Settings) -> list[Tool]:
+    """The tools that a server with these settings offers, in the order in which a model should read them."""
+    return [_BatchTool.of(entry, settings) for entry in _ENTRIES]
+
+
+class _BatchTool(Tool):
+    """A tool with strict arguments whose failures are sentences and whose answers hold no secret."""
+
+    settings: Settings
+
+    @classmethod
+    def of(cls, entry: _Entry, settings: Settings) -> "_BatchTool":
+        hints = ToolAnnotations(
+            title=entry.title,
+            read_only_hint=entry.read_only,
+            destructive_hint=entry.destructive,
+            idempotent_hint=entry.idempotent,
+            open_world_hint=entry.open_world,
+        )
+        plain = Tool.from_function(
+            entry.run, title=entry.title, description=cleandoc(entry.run.__doc__ or ""), annotations=hints
+        )
+        arguments = plain.fn_metadata.arg_model
+        arguments.model_config["extra"] = "forbid"
+        arguments.model_rebuild(force=True)
+        plain.parameters = _without_titles(arguments.model_json_schema(by_alias=True))
+        plain.fn_metadata.output_schema = _without_titles(plain.fn_metadata.output_schema)
+        return cls.model_construct(**dict(plain), settings=settings)
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+        try:
+            result = await super().run(arguments, context, convert_result)
+        except UnexpectedToolError as error:
+            if not isinstance(error.__cause__, BatchError):
+                raise
+            batch = arguments.get("message_batch_id")
+            said = explain(error.__cause__, batch if isinstance(batch, str) else None)
+            raise ToolError(self._marked(said)) from error.__cause__
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            raise ToolError(self._marked(explain_arguments(self.name, error.__cause__))) from error.__cause__
+        return self._checked(result) if isinstance(result, CallToolResult) else result
+
+    def _marked(self, text: str) -> str:
+        """Text on its way out: no secret in it, and the sandbox named where it answers."""
+        return self.settings.redact(f"{text} {SANDBOX_NOTE}" if self.settings.sandbox else text)
+
+    def _checked(self, result: CallToolResult) -> CallToolResult:
+        """The same for an answer. An upstream that echoes the key must not get it into a conversation."""
+        if self.settings.sandbox:
+            result.content.append(TextContent(type="text", text=SANDBOX_NOTE))
+            facts = result.structured_content
+            # The deleted object stays exactly what the API sends; whoever reads only that was told before.
+            if isinstance(facts, dict) and facts.get("type") != "message_batch_deleted":
+                facts["sandbox"] = True
+        wire = result.model_dump_json(by_alias=True, exclude_none=True)
+        clean = self.settings.redact(wire)
+        return result if clean == wire else CallToolResult.model_validate(json.loads(clean))
+
+
+def _without_titles(schema: Any) -> Any:
+    """A JSON schema without pydantic's `title`s, which repeat the names and are a third of what a model must read."""
+    match schema:
+        case dict():
+            return {
+                key: {name: _without_titles(held) for name, held in value.items()}
+                if key in {"properties", "$defs"}
+                else _without_titles(value)
+                for key, value in schema.items()
+                if key != "title" or not isinstance(value, str)
+            }
+        case list():
+            return [_without_titles(member) for member in schema]
+        case _:
+            return schema

@@ -1,0 +1,103 @@
+"""What the answers of all tools are made of: the same facts as text and as structured content."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import Resolve
+from mcp_types import CallToolResult, TextContent
+from pydantic import AwareDatetime, BaseModel, Field, PlainSerializer, WithJsonSchema
+
+from mcp_batch_tools.client import BatchClient
+from mcp_batch_tools.models import MessageBatch
+
+
+async def _client(context: Context[Any, Any]) -> BatchClient:
+    client: BatchClient = context.request_context.lifespan_context.client
+    return client
+
+
+Client = Annotated[BatchClient, Resolve(_client)]
+"""The API client as a parameter that the model does not see."""
+
+Time = Annotated[
+    AwareDatetime,
+    PlainSerializer(lambda value: value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A time in answers: UTC, whole seconds."""
+
+WaitSeconds = Annotated[
+    int, Field(ge=0, le=50, description="Wait up to so many seconds for the batch to end; 0 answers at once.")
+]
+
+
+class NextStep(BaseModel):
+    """A call that is ready to be made."""
+
+    tool: str
+    arguments: dict[str, str | int]
+    why: str
+
+
+def answer(facts: BaseModel | Mapping[str, Any]) -> CallToolResult:
+    """The result of a tool: every fact both as structured content and as text, one line for each key."""
+    structured = dict(facts.model_dump(mode="json", exclude_none=True) if isinstance(facts, BaseModel) else facts)
+    return CallToolResult(content=[TextContent(type="text", text=_lines(structured))], structured_content=structured)
+
+
+def _lines(facts: Mapping[str, Any]) -> str:
+    """JSON, with a line for each key and for each member of a list: as short as compact JSON, and readable."""
+
+    def value(held: Any) -> str:
+        if isinstance(held, list) and held:
+            return "[\n    " + ",\n    ".join(json.dumps(member, ensure_ascii=False) for member in held) + "\n  ]"
+        return json.dumps(held, ensure_ascii=False)
+
+    return "{\n" + ",\n".join(f"  {json.dumps(key)}: {value(held)}" for key, held in facts.items()) + "\n}"
+
+
+def moment(time: datetime) -> str:
+    """A time for a sentence: `2026-11-03 09:00 UTC`."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def requests(count: int) -> str:
+    """`1 request`, `4,900 requests`."""
+    return f"{count:,} request{'' if count == 1 else 's'}"
+
+
+def outcomes(batch: MessageBatch) -> str:
+    """`4,812 succeeded, 88 errored`; the outcomes that did not occur are left out."""
+    counts = batch.request_counts
+    named = {name: getattr(counts, name) for name in ("succeeded", "errored", "canceled", "expired")}
+    return ", ".join(f"{count:,} {name}" for name, count in named.items() if count) or "no outcomes yet"
+
+
+def wait_step(message_batch_id: str) -> NextStep:
+    """Wait for a batch to end."""
+    return NextStep(
+        tool="get_message_batch",
+        arguments={"message_batch_id": message_batch_id, "wait_seconds": 50},
+        why="Waits for the batch to end; call it again while it has not.",
+    )
+
+
+def delete_step(message_batch_id: str) -> NextStep:
+    """Delete a batch that has ended."""
+    return NextStep(
+        tool="delete_message_batch",
+        arguments={"message_batch_id": message_batch_id},
+        why="Deletes the batch and its results for good, if that is wanted.",
+    )
+
+
+def cancel_step(message_batch_id: str) -> NextStep:
+    """Cancel a batch that still runs."""
+    return NextStep(
+        tool="cancel_message_batch",
+        arguments={"message_batch_id": message_batch_id},
+        why="Stops what has not finished. Requests that have finished are kept, and billed.",
+    )

@@ -1,0 +1,117 @@
+"""What the tests share: the server on a sandbox whose clock they move, and a client for each protocol era."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp_types import CallToolResult, TextContent
+
+from mcp_batch_tools.sandbox import Clock, ConnectionCut, Sandbox
+from mcp_batch_tools.server import create_server
+from mcp_batch_tools.settings import Settings
+
+KEY = "sk-ant-api03-canary-0123456789"
+ERAS = {"2025-11-25": "legacy", "2026-07-28": "auto"}
+
+
+class SandboxTransport(httpx2.AsyncBaseTransport):
+    """The sandbox in this process; a cut connection looks as it does on a wire."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._inner = httpx2.ASGITransport(app=sandbox)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            return await self._inner.handle_async_request(request)
+        except ConnectionCut as cut:
+            raise httpx2.ReadError(str(cut)) from cut
+
+
+class Assistant:
+    """A client's view of the server: calls tools, and holds text and structured content against each other."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """The structured content of an answer that is no error; every fact in it is in the text too."""
+        result = await self.client.call_tool(tool, arguments)
+        assert not result.is_error, text_of(result)
+        assert isinstance(result.structured_content, dict)
+        told = text_of(result)
+        for word in _words(result.structured_content):
+            assert word in told, f"{word!r} is in the structured content only"
+        return result.structured_content
+
+    async def fail(self, tool: str, **arguments: Any) -> str:
+        """The text of an answer that is an error."""
+        result = await self.client.call_tool(tool, arguments)
+        assert result.is_error, text_of(result)
+        return text_of(result)
+
+
+def text_of(result: CallToolResult) -> str:
+    """All text of an answer."""
+    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+
+
+def _words(facts: Any) -> list[str]:
+    match facts:
+        case dict():
+            return [word for held in facts.values() for word in _words(held)] + [str(key) for key in facts]
+        case list():
+            return [word for held in facts for word in _words(held)]
+        case str():
+            return [facts.replace('"', '\\"')]
+        case _:
+            return []
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=list(ERAS))
+def era(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sandbox(clock: Clock) -> Sandbox:
+    return Sandbox(clock=clock)
+
+
+Connect = Callable[..., AbstractAsyncContextManager[Assistant]]
+
+
+@pytest.fixture
+def connect(sandbox: Sandbox, clock: Clock) -> Connect:
+    """Opens a client to the server: `async with connect(era) as assistant`."""
+
+    @asynccontextmanager
+    async def open_client(
+        era: str = "2026-07-28", *, transport: httpx2.AsyncBaseTransport | None = None, **settings: Any
+    ) -> AsyncIterator[Assistant]:
+        loaded = Settings.load(**{"api_key": KEY, **settings})
+        own = None if loaded.sandbox else SandboxTransport(sandbox)
+        server = create_server(loaded, transport=transport or own, clock=clock)
+        async with Client(server, mode=ERAS[era]) as client:
+            assert client.protocol_version == era
+            yield Assistant(client)
+
+    return open_client

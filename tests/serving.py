@@ -1,0 +1,30 @@
+"""The sandbox on a real port, for tests that need a real process or a real socket."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from mcp_batch_tools.sandbox import Sandbox
+from mcp_batch_tools.sandbox.serving import cutting
+
+
+@contextmanager
+def served(sandbox: Sandbox) -> Iterator[str]:
+    """Serve a sandbox on a free port of 127.0.0.1; yields its address."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(cutting(sandbox), log_level="error", ws="none", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()

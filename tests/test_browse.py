@@ -1,0 +1,175 @@
+"""`list_message_batches` and `get_message_batch`."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
+from tests.conftest import KEY, Connect
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 11, 3, 9, tzinfo=UTC)
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [row["id"] for row in answer["batches"]]
+
+
+async def test_batches_are_listed_newest_first_with_one_short_row_each(
+    connect: Connect, sandbox: Sandbox, era: str
+) -> None:
+    old = sandbox.add_batch({"succeeded": 3, "errored": 1}, key=KEY, age=7200)
+    new = sandbox.add_batch(2, key=KEY, age=60, status="in_progress", processing_seconds=3600)
+    async with connect(era) as assistant:
+        answer = await assistant.call("list_message_batches")
+    assert ids(answer) == [new, old]
+    assert answer["batches"][0] == {
+        "id": new,
+        "processing_status": "in_progress",
+        "created_at": "2026-11-03T08:59:00Z",
+        "requests": 2,
+        "outcomes": {},
+    }
+    assert answer["batches"][1]["outcomes"] == {"succeeded": 3, "errored": 1}
+    assert answer["batches"][1]["results_until"] == "2026-12-02T07:00:00Z"
+    assert "next_cursor" not in answer
+
+
+async def test_an_empty_workspace_is_called_empty(connect: Connect) -> None:
+    async with connect() as assistant:
+        answer = await assistant.call("list_message_batches")
+    assert answer == {"message": "There are no batches in this workspace.", "batches": []}
+
+
+async def test_pages_follow_each_other_without_gaps_or_repeats(connect: Connect, sandbox: Sandbox) -> None:
+    added = [sandbox.add_batch(1, key=KEY, age=age) for age in range(100, 107)]
+    seen: list[str] = []
+    async with connect() as assistant:
+        cursor: dict[str, str] = {}
+        while True:
+            answer = await assistant.call("list_message_batches", limit=3, **cursor)
+            seen += ids(answer)
+            if "next_cursor" not in answer:
+                break
+            cursor = {"cursor": answer["next_cursor"]}
+    assert seen == added
+    assert all("limit=3" in received.path for received in sandbox.received)
+
+
+async def test_a_filter_finds_what_fits_and_its_pages_have_no_gaps(connect: Connect, sandbox: Sandbox) -> None:
+    added = [
+        sandbox.add_batch(1, key=KEY, age=100 + n, status="ended" if n % 3 else "in_progress", processing_seconds=9999)
+        for n in range(30)
+    ]
+    wanted = [batch for n, batch in enumerate(added) if n % 3 == 0]
+    async with connect() as assistant:
+        first = await assistant.call("list_message_batches", status="in_progress", limit=4)
+        second = await assistant.call(
+            "list_message_batches", status="in_progress", limit=20, cursor=first["next_cursor"]
+        )
+    assert ids(first) + ids(second) == wanted
+    assert "next_cursor" not in second
+
+
+async def test_times_bound_the_list_from_both_sides(connect: Connect, sandbox: Sandbox) -> None:
+    by_age = {hours: sandbox.add_batch(1, key=KEY, age=hours * 3600) for hours in (1, 2, 3, 4)}
+    async with connect() as assistant:
+        answer = await assistant.call(
+            "list_message_batches",
+            created_after=(NOW - timedelta(hours=3)).isoformat(),
+            created_before=(NOW - timedelta(hours=1)).isoformat(),
+        )
+        without_zone = await assistant.call("list_message_batches", created_after="2026-11-03T07:00:00")
+        nothing = await assistant.call("list_message_batches", created_after="2026-11-04")
+    assert ids(answer) == [by_age[2], by_age[3]]
+    assert ids(without_zone) == [by_age[1], by_age[2]]
+    assert "next_cursor" not in answer
+    assert nothing["message"] == "No batch fits."
+
+
+async def test_a_long_scan_stops_early_says_so_and_goes_on_at_its_cursor(connect: Connect, sandbox: Sandbox) -> None:
+    for age in range(5_100):
+        last = sandbox.add_batch(1, key=KEY, age=100 + age)
+    async with connect() as assistant:
+        first = await assistant.call("list_message_batches", created_before="2026-11-03T07:34:00")
+        assert len(sandbox.received) == 5
+        second = await assistant.call(
+            "list_message_batches", created_before="2026-11-03T07:34:00", cursor=first["next_cursor"], limit=100
+        )
+    assert first["batches"] == []
+    assert "Stopped after looking at 5,000 batches" in first["message"]
+    assert "next_cursor" in first["message"]
+    assert ids(second)[-1] == last
+
+
+async def test_a_batch_is_shown_with_what_can_be_done_and_until_when_results_last(
+    connect: Connect, sandbox: Sandbox, era: str
+) -> None:
+    batch = sandbox.add_batch({"succeeded": 4812, "errored": 88}, key=KEY, age=86400)
+    async with connect(era) as assistant:
+        answer = await assistant.call("get_message_batch", message_batch_id=batch)
+    assert answer["message"] == "Ended: 4,812 succeeded, 88 errored. Results can be read until 2026-12-01 09:00 UTC."
+    assert answer["results_until"] == "2026-12-01T09:00:00Z"
+    assert [step["tool"] for step in answer["next_steps"]] == ["delete_message_batch"]
+    assert "waited_seconds" not in answer
+
+
+async def test_an_archived_batch_has_no_results_any_more(connect: Connect, sandbox: Sandbox) -> None:
+    batch = sandbox.add_batch(3, key=KEY, age=30 * 86400)
+    async with connect() as assistant:
+        answer = await assistant.call("get_message_batch", message_batch_id=batch)
+        listed = await assistant.call("list_message_batches")
+    assert "results are gone" in answer["message"]
+    assert "results_until" not in answer
+    assert "archived_at" in answer
+    assert "results_until" not in listed["batches"][0]
+
+
+async def test_waiting_honours_the_polling_hint_and_reports_elapsed_time(
+    connect: Connect, sandbox: Sandbox, clock: Clock, era: str
+) -> None:
+    batch = sandbox.add_batch(3, key=KEY, status="in_progress", age=0, processing_seconds=25)
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    async with connect(era) as assistant:
+        result = await assistant.client.call_tool(
+            "get_message_batch", {"message_batch_id": batch, "wait_seconds": 50}, progress_callback=progress
+        )
+    assert result.structured_content is not None
+    assert result.structured_content["processing_status"] == "ended"
+    assert result.structured_content["waited_seconds"] == 30
+    assert len(sandbox.received) == 4
+    assert [entry[0] for entry in told] == [0, 10, 20, 30]
+    assert told[1] == (10, 50, "in_progress after 10 s")
+
+
+@pytest.mark.parametrize(("wait", "looks"), [(5, 1), (15, 2), (50, 6)])
+async def test_running_out_of_time_is_no_error(connect: Connect, sandbox: Sandbox, wait: int, looks: int) -> None:
+    batch = sandbox.add_batch(3, key=KEY, status="in_progress", age=0, processing_seconds=9999)
+    async with connect() as assistant:
+        answer = await assistant.call("get_message_batch", message_batch_id=batch, wait_seconds=wait)
+    assert answer["processing_status"] == "in_progress"
+    assert "Still in progress after waiting" in answer["message"]
+    assert len(sandbox.received) == looks
+    assert [step["tool"] for step in answer["next_steps"]] == ["get_message_batch", "cancel_message_batch"]
+
+
+async def test_a_senseless_polling_hint_is_bounded(connect: Connect, sandbox: Sandbox) -> None:
+    batch = sandbox.add_batch(3, key=KEY, status="in_progress", age=0, processing_seconds=9999)
+    sandbox.faults.append(Fault("retrieve", headers={"retry-after": "0"}, times=99))
+    async with connect() as assistant:
+        await assistant.call("get_message_batch", message_batch_id=batch, wait_seconds=10)
+    assert len(sandbox.received) <= 12
+
+
+async def test_a_failure_while_waiting_is_an_error_after_its_repeats(connect: Connect, sandbox: Sandbox) -> None:
+    batch = sandbox.add_batch(3, key=KEY, status="in_progress", age=0, processing_seconds=9999)
+    sandbox.faults.append(Fault("retrieve", status=529, skip=1, times=3))
+    async with connect() as assistant:
+        said = await assistant.fail("get_message_batch", message_batch_id=batch, wait_seconds=50)
+    assert "overloaded_error" in said
