@@ -1,0 +1,209 @@
+"""The command line and the settings, without a subprocess."""
+
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mcp_batch_tools.cli import main
+from mcp_batch_tools.sandbox import Sandbox
+from mcp_batch_tools.settings import Settings, SettingsError
+from tests.conftest import KEY
+from tests.serving import served
+
+Set = pytest.MonkeyPatch
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with served(Sandbox(keys={KEY: "wrkspc_1"})) as url:
+        yield url
+
+
+def test_an_unknown_variable_stops_the_start_with_the_known_ones(
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MCP_BATCH_TOOLS_LOGLEVEL", "debug")
+    assert main([]) == 2
+    told = capsys.readouterr()
+    assert "MCP_BATCH_TOOLS_LOGLEVEL" in told.err
+    assert "MCP_BATCH_TOOLS_LOG_LEVEL" in told.err
+    assert told.out == ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("MCP_BATCH_TOOLS_LOG_LEVEL", "loud", "(--log-level) cannot be used: input should be 'debug'"),
+        ("ANTHROPIC_BASE_URL", "ftp://host", "must be an http or https address"),
+        ("ANTHROPIC_BASE_URL", "https://", "must be an http or https address"),
+        ("ANTHROPIC_BASE_URL", f"https://user:{KEY}@host", "must be an http or https address"),
+        ("ANTHROPIC_API_KEY", f"{KEY} {KEY}", "so it is no key"),
+        ("ANTHROPIC_AUTH_TOKEN", f"{KEY}\x01", "so it is no key"),
+        ("MCP_BATCH_TOOLS_ANTHROPIC_VERSION", "2026\r\nx: y", "must be a date"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_told_in_one_sentence_that_does_not_repeat_it(
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], variable: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert main(["check"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"mcp-batch-tools: {variable}")
+    assert told in error
+    assert error.count("\n") == 1
+    assert KEY not in error
+
+
+def test_a_pasted_key_loses_its_newline_and_an_empty_one_is_none(monkeypatch: Set) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", f" {KEY}\n")
+    loaded = Settings.load()
+    assert loaded.api_key is not None
+    assert loaded.api_key.get_secret_value() == KEY
+    assert KEY not in repr(loaded)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "  ")
+    assert Settings.load().key_source is None
+
+
+def test_a_flag_wins_over_its_variable(monkeypatch: Set) -> None:
+    monkeypatch.setenv("MCP_BATCH_TOOLS_LOG_LEVEL", "error")
+    assert Settings.load().log_level == "error"
+    assert Settings.load(log_level="debug").log_level == "debug"
+    with pytest.raises(SettingsError, match="LOG_LEVEL"):
+        Settings.load(log_level="loud")
+
+
+@pytest.mark.parametrize(
+    "argv", [["--nonsense"], ["check", "extra"], ["sandbox", "--port", "70000"], ["serve", "--api-key", "x"]]
+)
+def test_a_wrong_command_line_is_status_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_help_and_version_are_status_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert main(["serve", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--log-level" in shown
+    assert "--api-key" not in shown
+
+
+def test_check_says_what_is_in_force_and_that_it_works(
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "other-token-1234")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", address)
+    assert main(["check"]) == 0
+    shown = capsys.readouterr().out
+    assert "credentials  ANTHROPIC_API_KEY\n" in shown
+    assert f"address      {address}\n" in shown
+    assert "ANTHROPIC_AUTH_TOKEN is set too, and not used" in shown
+    assert "plain http" in shown
+    assert "Working: the API answered." in shown
+    assert KEY not in shown
+
+
+def test_check_works_with_a_token_and_on_the_sandbox(
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    assert main(["check", "--sandbox"]) == 0
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", KEY)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", address)
+    assert main(["check"]) == 0
+    assert "credentials  ANTHROPIC_AUTH_TOKEN\n" in capsys.readouterr().out
+
+
+def test_check_tells_a_missing_key_and_a_refused_key_apart(
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    assert main(["check"]) == 1
+    assert "Not working: no key is set" in capsys.readouterr().out
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", address)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-some-other-key")
+    assert main(["check"]) == 1
+    shown = capsys.readouterr().out
+    assert "Not working: the key from ANTHROPIC_API_KEY was refused (HTTP 401: API key is invalid)." in shown
+    assert "sk-ant-some-other-key" not in shown
+
+
+def test_check_tells_the_ways_of_not_being_reached_apart(
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], address: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+
+    def told(url: str) -> str:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
+        assert main(["check"]) == 1
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert told("http://127.0.0.1:1").startswith("Not working: no connection to http://127.0.0.1:1;")
+    assert "cannot be resolved" in told("http://no-such-host.invalid")
+    assert "no trusted TLS connection" in told(address.replace("http://", "https://"))
+    assert "HTTP 404" in told(f"{address}/elsewhere")
+    with self_signed(tmp_path) as url:
+        assert "set SSL_CERT_FILE for a private certificate" in told(url)
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    assert "HTTPS_PROXY" in told("https://api.anthropic.invalid")
+
+
+class self_signed:  # noqa: N801  reads as what it is
+    """A TLS server with a certificate that nobody trusts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> str:
+        import threading
+
+        key, certificate = self._folder / "key.pem", self._folder / "certificate.pem"
+        subprocess.run(
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-subj",
+                "/CN=127.0.0.1",
+                "-days",
+                "1",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+                "-keyout",
+                key,
+                "-out",
+                certificate,
+            ],
+            check=True,
+            capture_output=True,
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+
+        def accept() -> None:
+            while True:
+                try:
+                    plain, _ = self._socket.accept()
+                except OSError:
+                    return
+                try:
+                    with context.wrap_socket(plain, server_side=True) as secured:
+                        secured.recv(1)
+                except OSError:
+                    plain.close()
+
+        self._thread = threading.Thread(target=accept, daemon=True)
+        self._thread.start()
+        return f"https://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(5)

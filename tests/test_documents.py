@@ -1,0 +1,64 @@
+"""README and server.json say what the code does."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mcp_batch_tools import __version__
+from mcp_batch_tools.cli import main
+from mcp_batch_tools.settings import Settings, flag_names, variable_of
+from tests.conftest import Connect
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+MANIFEST = json.loads((ROOT / "server.json").read_text())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    section = README.split(f"\n## {heading}\n")[1]
+    lines = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)
+    assert lines is not None
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[0].strip().splitlines()[2:]]
+
+
+@pytest.mark.anyio
+async def test_the_table_of_tools_is_the_catalogue(connect: Connect) -> None:
+    async with connect() as assistant:
+        tools = (await assistant.client.list_tools()).tools
+    told = [(name.strip("`"), hints.split(",")[0]) for name, hints, _ in rows("Tools")]
+    assert told == [
+        (tool.name, "read" if tool.annotations and tool.annotations.read_only_hint else "destructive") for tool in tools
+    ]
+
+
+def test_the_table_of_settings_is_the_code() -> None:
+    expected = []
+    for name, field in Settings.model_fields.items():
+        flag = f"`--{name.replace('_', '-')}`" if name in flag_names() else ""
+        default = "" if field.default is None else f"`{field.default}`"
+        expected.append([f"`{variable_of(name)}`", flag, default, field.description])
+    assert rows("Settings") == expected
+
+
+def test_the_commands_of_the_readme_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = set(re.findall(r"mcp-batch-tools (demo|sandbox|check|serve)\b", README))
+    assert commands == {"demo", "sandbox", "check"}
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in commands)
+
+
+def test_the_server_manifest_fits_the_project_and_the_readme() -> None:
+    package = MANIFEST["packages"][0]
+    assert MANIFEST["version"] == package["version"] == __version__
+    assert package["identifier"] == PROJECT["name"] == next(iter(PROJECT["scripts"]))
+    assert len(MANIFEST["description"]) <= 100
+    assert f"<!-- mcp-name: {MANIFEST['name']} -->" in README
+    assert {variable["name"] for variable in package["environmentVariables"]} <= {
+        variable_of(name) for name in Settings.model_fields
+    }

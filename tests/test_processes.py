@@ -1,0 +1,172 @@
+"""The server as its users run it: a process that speaks raw JSON-RPC over pipes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from mcp_batch_tools.sandbox import Fault, Sandbox
+from tests.conftest import KEY
+from tests.serving import served
+
+CLIENT = {"name": "raw", "version": "1"}
+
+
+class Server:
+    """One server process and the JSON-RPC lines to and from it."""
+
+    def __init__(self, process: "subprocess.Popen[str]", era: str) -> None:
+        self.process = process
+        self._era = era
+        self._number = 0
+        self.lines: list[str] = []
+        if era == "2025-11-25":
+            answer = self.ask("initialize", {"protocolVersion": era, "capabilities": {}, "clientInfo": CLIENT})
+            assert answer["result"]["protocolVersion"] == era
+            self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def send(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        self._number += 1
+        if self._era == "2026-07-28":
+            params["_meta"] = {
+                "io.modelcontextprotocol/protocolVersion": self._era,
+                "io.modelcontextprotocol/clientInfo": CLIENT,
+                "io.modelcontextprotocol/clientCapabilities": {},
+            }
+        self.send({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params})
+        assert self.process.stdout is not None
+        while True:
+            line = self.process.stdout.readline()
+            self.lines.append(line)
+            answer: dict[str, Any] = json.loads(line)
+            if answer.get("id") == self._number:
+                return answer
+
+    def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        answer = self.ask("tools/call", {"name": tool, "arguments": arguments})
+        result: dict[str, Any] = answer["result"]
+        return result
+
+
+@contextmanager
+def started(address: str, *flags: str, era: str = "2025-11-25") -> Iterator[Server]:
+    environment = {**os.environ, "ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": address}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mcp_batch_tools", *flags],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    with process:
+        try:
+            yield Server(process, era)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def test_the_whole_story_over_a_real_wire(era: str) -> None:
+    sandbox = Sandbox(processing_seconds=600, canceling_seconds=0)
+    ended = sandbox.add_batch(key=KEY)
+    running = sandbox.add_batch(key=KEY, status="in_progress", age=1)
+    with served(sandbox) as address, started(address, era=era) as server:
+        names = [tool["name"] for tool in server.ask("tools/list", {})["result"]["tools"]]
+        assert names[:4] == [
+            "list_message_batches", "get_message_batch", "cancel_message_batch", "delete_message_batch"
+        ]  # fmt: skip
+        deleted = server.call("delete_message_batch", message_batch_id=ended)
+        assert deleted["structuredContent"] == {"id": ended, "type": "message_batch_deleted"}
+        assert json.loads(deleted["content"][0]["text"]) == deleted["structuredContent"]
+        refused = server.call("delete_message_batch", message_batch_id=running)
+        assert refused["structuredContent"]["reason"] == "in_progress"
+        for step in refused["structuredContent"]["next_steps"]:
+            last = server.call(step["tool"], **step["arguments"])
+        assert last["structuredContent"] == {"id": running, "type": "message_batch_deleted"}
+        again = server.call("delete_message_batch", message_batch_id=running)
+        assert again["isError"] is True
+        deletes = [received.path for received in sandbox.received if received.method == "DELETE"]
+        assert deletes == [f"/v1/messages/batches/{ended}", f"/v1/messages/batches/{running}"]
+
+
+def test_the_server_exits_at_the_end_of_its_input_without_a_word() -> None:
+    with served(Sandbox()) as address, started(address) as server:
+        server.call("list_message_batches")
+        out, err = server.process.communicate(timeout=10)
+        assert (server.process.returncode, out, err) == (0, "", "")
+
+
+def test_the_end_of_the_input_ends_a_call_that_is_waiting() -> None:
+    sandbox = Sandbox(processing_seconds=600)
+    running = sandbox.add_batch(key=KEY, status="in_progress", age=0)
+    with served(sandbox) as address, started(address) as server:
+        waiting = {"name": "get_message_batch", "arguments": {"message_batch_id": running, "wait_seconds": 50}}
+        server.send({"jsonrpc": "2.0", "id": 99, "method": "tools/call", "params": waiting})
+        server.call("list_message_batches")
+        _, err = server.process.communicate(timeout=10)
+        assert server.process.returncode == 0
+        assert "Traceback" not in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("command", [[], ["sandbox", "--port", "0"]])
+def test_ctrl_c_prints_no_traceback(command: list[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mcp_batch_tools", *command],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        if command:
+            assert process.stdout is not None
+            assert "127.0.0.1" in process.stdout.readline()
+        else:
+            Server(process, "2025-11-25")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+        assert "Traceback" not in err
+        assert process.returncode in {0, 130}
+
+
+def test_debug_logging_holds_the_key_nowhere_also_where_the_api_echoes_it() -> None:
+    sandbox = Sandbox()
+    batch = sandbox.add_batch(key=KEY)
+    echo = f'{{"type":"error","error":{{"type":"invalid_request_error","message":"your key is {KEY}"}}}}'.encode()
+    with served(sandbox) as address, started(address, "--log-level", "debug") as server:
+        sandbox.faults.append(Fault("retrieve", status=400, body=echo, headers={"request-id": KEY, "x-echo": KEY}))
+        failed = server.call("get_message_batch", message_batch_id=batch)
+        server.call("get_message_batch", message_batch_id=KEY)
+        server.call("delete_message_batch", message_batch_id=batch)
+        out, err = server.process.communicate(timeout=10)
+        assert "[redacted]" in failed["content"][0]["text"]
+        assert "DEBUG" in err
+        assert KEY not in err + out + "".join(server.lines)
+
+
+def test_the_demo_walks_the_story_to_its_end() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mcp_batch_tools", "demo"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert '"type": "message_batch_deleted"' in done.stdout
+    assert "All steps went as told." in done.stdout
+
+
+def test_a_key_alone_is_enough_and_no_key_still_starts() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANTHROPIC_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mcp_batch_tools"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    with process:
+        server = Server(process, "2025-11-25")
+        assert "ANTHROPIC_API_KEY" in server.call("list_message_batches")["content"][0]["text"]
+        process.communicate(timeout=10)
