@@ -1,24 +1,36 @@
-"""The command line: `serve` (the default), `demo`, `sandbox` and `check`."""
+"""The command line: `serve` (the default), `demo`, `sandbox`, `check` and `receipts`."""
 
 import argparse
+import json
 import logging
+import math
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Literal, get_args, get_origin
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 import anyio
 
 from mcp_batch_tools import __version__
-from mcp_batch_tools.errors import ApiError, BadAnswer, BatchError, NoAnswer, NotConfigured
+from mcp_batch_tools.errors import ApiError, BadAnswer, BadSetup, BatchError, LedgerError, NoAnswer, NotConfigured
 from mcp_batch_tools.server import client_of, create_server
 from mcp_batch_tools.settings import Settings, SettingsError, flag_names, variable_of
+from mcp_batch_tools.untrusted import as_data, as_name, visible
+
+if TYPE_CHECKING:
+    from mcp_batch_tools.ledger import Receipt
 
 _COMMANDS = {
     "serve": "serve MCP over standard input and output (the default)",
     "demo": "watch a batch being canceled and deleted, on a sandbox",
     "sandbox": "serve a stand-in for the API on a local port, for any SDK",
     "check": "say which key, address and options are in force, and whether the API answers",
+    "receipts": "show what was canceled and deleted through this installation, and how it was consented to",
 }
+
+UNKNOWN = "unknown: check"
+"""The outcome of an act that nobody knows."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,11 +60,22 @@ def _run(command: str, options: dict[str, object]) -> int:
             return anyio.run(run_demo)
         case "sandbox":
             return _sandbox(int(str(options["port"])), float(str(options["processing_seconds"])))
+    as_json = bool(options.pop("json", False))
     settings = Settings.load(**options)
     _log_to_stderr(settings)
+    if command == "receipts":
+        return _receipts(settings, as_json=as_json)
     if command == "check":
         return anyio.run(_check, settings)
-    create_server(settings).run("stdio")
+    # The SDK reads standard input in a thread that only the end of the input stops: Ctrl-C would wait for it. Ending at
+    # once loses nothing, since receipts are written before an act.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        create_server(settings).run("stdio")
+    except* BrokenPipeError:
+        print("mcp-batch-tools: the client is gone.", file=sys.stderr)
+    finally:
+        signal.signal(signal.SIGINT, before)
     return 0
 
 
@@ -68,18 +91,21 @@ def _parser() -> argparse.ArgumentParser:
     for name, help_text in _COMMANDS.items():
         command = commands.add_parser(name, help=help_text, description=help_text.capitalize(), allow_abbrev=False)
         if name in {"serve", "check"}:
-            _add_settings(command)
+            _add_settings(command, flag_names())
+        elif name == "receipts":
+            _add_settings(command, ["sandbox", "state_dir"])
+            command.add_argument("--json", action="store_true", help="as JSON, one array")
         elif name == "sandbox":
             command.add_argument("--port", type=_port, default=8787, help="port on 127.0.0.1 (default: 8787)")
             command.add_argument(
-                "--processing-seconds", type=float, default=5.0, help="how long a batch takes (default: 5)"
+                "--processing-seconds", type=_seconds, default=5.0, help="how long a batch takes (default: 5)"
             )
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """One flag for each setting that is no secret; what is not given is left to the environment."""
-    for name in flag_names():
+def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    """A flag for each of these settings; what is not given is left to the environment."""
+    for name in names:
         field = Settings.model_fields[name]
         flag = f"--{name.replace('_', '-')}"
         said = f"{field.description} (default: {field.default}; {variable_of(name)})"
@@ -97,6 +123,13 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return port
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise argparse.ArgumentTypeError("seconds are a number from 0 on")
+    return seconds
 
 
 class _Redacting(logging.Formatter):
@@ -121,7 +154,11 @@ def _sandbox(port: int, processing_seconds: float) -> int:
     from mcp_batch_tools.sandbox import Sandbox, serve
 
     sandbox = Sandbox(processing_seconds=processing_seconds, canceling_seconds=2)
-    serve(sandbox, port=port)
+    try:
+        serve(sandbox, port=port)
+    except OSError as error:
+        print(f"mcp-batch-tools: port {port} cannot be used: {error.strerror}.", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -134,6 +171,9 @@ async def _check(settings: Settings) -> int:
     if settings.base_url.startswith("http://") and not settings.sandbox:
         print("             plain http: the key travels unencrypted")
     print(f"version      {settings.anthropic_version}")
+    print(f"policy       {'read-only' if settings.read_only else f'destructive: {settings.destructive}'}")
+    print(f"receipts     {settings.ledger_folder}")
+    print(f"log level    {settings.log_level}")
     try:
         async with client_of(settings) as client:
             await client.list(limit=1)
@@ -144,18 +184,74 @@ async def _check(settings: Settings) -> int:
     return 0
 
 
+def _receipts(settings: Settings, *, as_json: bool) -> int:
+    """Print the receipts, oldest first, as a table or as JSON."""
+    from mcp_batch_tools.ledger import FILE, Ledger
+
+    path = settings.ledger_folder / FILE
+    try:
+        receipts = Ledger(settings.ledger_folder).receipts() if path.exists() else []
+    except LedgerError as error:
+        print(f"mcp-batch-tools: the receipts in {error.path} cannot be read: {error}.", file=sys.stderr)
+        return 1
+    if as_json:
+        shown = [{**asdict(receipt), "outcome": receipt.outcome or UNKNOWN} for receipt in receipts]
+        print(json.dumps(shown, indent=2))
+        return 0
+    if not receipts:
+        print(f"No receipts yet in {path}.")
+        return 0
+    head = ("time", "action", "batch", "requests", "consent", "outcome", "client", "request id")
+    rows = [head, *(_row(receipt) for receipt in receipts)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if any(receipt.outcome is None for receipt in receipts):
+        print(
+            f'\n"{UNKNOWN}": the server was stopped, or no answer came, in the middle of it. Look at the batch, or '
+            "repeat the act: that completes the receipt."
+        )
+    return 0
+
+
+def _row(receipt: "Receipt") -> tuple[str, ...]:
+    counts = receipt.request_counts
+    outcome = " ".join(part for part in (receipt.outcome or UNKNOWN, receipt.note and f"({receipt.note})") if part)
+    cells = (
+        receipt.time,
+        receipt.action,
+        receipt.message_batch_id,
+        f"{sum(counts.values()):,} ({counts.get('succeeded', 0):,} succeeded)",
+        receipt.consent,
+        outcome,
+        receipt.client or "",
+        receipt.request_id or "",
+    )
+    return tuple(visible(cell, breaks=False) for cell in cells)
+
+
 def _wrong(error: BatchError, settings: Settings) -> str:
     """What is wrong, for a person, as the rest of one sentence."""
     match error:
         case NotConfigured():
             return "no key is set; set ANTHROPIC_API_KEY, or use --sandbox, which needs none"
-        case ApiError(status=401):
-            return f"the key from {settings.key_source} was refused (HTTP 401: {error.message.rstrip('.')})"
-        case ApiError(status=403):
-            return f"the key from {settings.key_source} may not list batches (HTTP 403: {error.message.rstrip('.')})"
+        case BadSetup():
+            return (
+                f"the connection cannot be set up as configured ({as_data(error.text)}); look at ANTHROPIC_BASE_URL, "
+                "HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE"
+            )
         case ApiError():
-            said = error.message.rstrip(".") or "without a message of the API, so perhaps from something in between"
-            return f"the API answered HTTP {error.status} {error.type}: {said}"
+            said = (
+                as_data(error.message) if error.message else "without a message, so perhaps from something in between"
+            )
+            answered = f"HTTP {error.status} {as_name(error.type)}".rstrip() + f": {said}"
+            match error.status:
+                case 401:
+                    return f"the key from {settings.key_source} was refused ({answered})"
+                case 403:
+                    return f"the key from {settings.key_source} may not list batches ({answered})"
+                case _:
+                    return f"the API answered {answered}; look at ANTHROPIC_BASE_URL"
         case NoAnswer(reason="tls"):
             return f"no trusted TLS connection to {settings.base_url}; set SSL_CERT_FILE for a private certificate"
         case NoAnswer(reason="proxy"):
@@ -165,7 +261,7 @@ def _wrong(error: BatchError, settings: Settings) -> str:
         case NoAnswer(reason="timeout"):
             return f"{settings.base_url} did not answer in time; look at the network or the proxy"
         case NoAnswer():
-            return f"no connection to {settings.base_url}; look at the network and ANTHROPIC_BASE_URL"
+            return f"no connection to {settings.base_url}; look at the network, the proxy and ANTHROPIC_BASE_URL"
         case BadAnswer():
             return f"{settings.base_url} answered, but not as the API does; look at ANTHROPIC_BASE_URL"
         case _:

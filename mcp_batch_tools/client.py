@@ -3,89 +3,46 @@
 It knows nothing of MCP. Tests give it a `transport` and a `clock`; everything else is real.
 """
 
-import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from time import monotonic
-from typing import Any, Protocol, Self, TypeVar
+from datetime import datetime
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import anyio
 import httpx2
-from pydantic import BaseModel, ValidationError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from pydantic import ValidationError
 
 from mcp_batch_tools import __version__
-from mcp_batch_tools.errors import ApiError, BadAnswer, Endpoint, NoAnswer, NotConfigured
-from mcp_batch_tools.models import DeletedMessageBatch, MessageBatch, MessageBatchPage
-from mcp_batch_tools.wire import api_error, bad_answer, raise_no_answer, retry_after, whole_body
-
-ATTEMPTS = 3
-LONGEST_WAIT = 30.0
-"""Seconds. A longer `retry-after` is reported instead of waited for: the caller of a tool gives up before that."""
+from mcp_batch_tools.clock import Clock, SystemClock
+from mcp_batch_tools.errors import ApiError, BadAnswer, BadSetup, BatchError, Endpoint, NoAnswer, NotConfigured
+from mcp_batch_tools.models import DeletedMessageBatch, FromApi, MessageBatch, MessageBatchPage
+from mcp_batch_tools.retries import repeated
+from mcp_batch_tools.wire import (
+    api_error,
+    bad_answer,
+    raise_no_answer,
+    redacted,
+    request_id_of,
+    retry_after,
+    whole_body,
+)
 
 _POLL_BOUNDS = (1.0, 60.0)
-_TIMEOUT = httpx2.Timeout(15, connect=5)  # three tries fit in the minute that MCP clients wait for a tool
+_TIMEOUT = httpx2.Timeout(15, connect=5)
+_WHOLE_ANSWER = 25.0
+"""Seconds for a request and its whole answer, which `_TIMEOUT` does not bound: it counts from one byte to the next."""
 _CREATE_TIMEOUT = httpx2.Timeout(600, connect=5)
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=FromApi)
 Result = TypeVar("Result")
-
-
-class Clock(Protocol):
-    """The time that waiting and retrying go by."""
-
-    def now(self) -> datetime:
-        """The time of day, with its zone."""
-
-    def monotonic(self) -> float:
-        """Seconds that only grow."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-
-
-class SystemClock:
-    """Real time."""
-
-    def now(self) -> datetime:
-        """The time of day in UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Seconds that only grow."""
-        return monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait in real time."""
-        await anyio.sleep(seconds)
-
-
-def seconds_until_repeat(error: BaseException, attempt: int) -> float | None:
-    """How long to wait before repeating a request that failed, or None where a repeat is of no use.
-
-    `attempt` counts from 1. Whether a repeat is *safe* is the caller's knowledge, see `BatchClient.create`.
-    """
-    backoff = min(0.5 * 2.0 ** (attempt - 1), 8.0) * random.uniform(0.75, 1)  # noqa: S311  jitter is no secret
-    match error:
-        case NoAnswer(reason="tls" | "proxy" | "name"):
-            return None
-        case NoAnswer():
-            return backoff
-        case ApiError(should_retry=False) | ApiError(error_code="enforced_spend_limit_reached"):
-            return None
-        case ApiError() if error.should_retry or error.status in {408, 409, 429} or error.status >= 500:
-            wait = backoff if error.retry_after is None else error.retry_after
-            return wait if wait <= LONGEST_WAIT else None
-        case _:
-            return None
 
 
 class BatchClient:
     """One connection pool to the Message Batches API for the life of a server.
 
     `headers` carries the credentials; None means that there are none, and every call raises `NotConfigured`.
+    `redact` takes secrets out of every text that an answer holds, before anything else is done with it.
     Every call raises a `BatchError`, and nothing else, where the API or the way to it fails.
     """
 
@@ -96,11 +53,13 @@ class BatchClient:
         headers: Mapping[str, str] | None,
         transport: httpx2.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._base = f"{base_url.rstrip('/')}/v1/messages/batches"
         self._headers = headers
         self._transport = transport
         self._clock = clock or SystemClock()
+        self._redact = redact
         self._pool: httpx2.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -110,16 +69,23 @@ class BatchClient:
         if self._pool is not None:
             await self._pool.aclose()
 
-    @property
-    def _http(self) -> httpx2.AsyncClient:
+    def now(self) -> datetime:
+        """The time of day by this client's clock."""
+        return self._clock.now()
+
+    def _http(self, endpoint: Endpoint) -> httpx2.AsyncClient:
         # Opened by the first call: loading the trust store would delay the start of a server.
         if self._pool is None:
-            self._pool = httpx2.AsyncClient(
-                headers={"user-agent": f"mcp-batch-tools/{__version__}", **(self._headers or {})},
-                transport=self._transport,
-                timeout=_TIMEOUT,
-                follow_redirects=False,  # the key goes to no other host
-            )
+            try:
+                self._pool = httpx2.AsyncClient(
+                    headers={"user-agent": f"mcp-batch-tools/{__version__}", **(self._headers or {})},
+                    transport=self._transport,
+                    timeout=_TIMEOUT,
+                    follow_redirects=False,  # the key goes to no other host
+                )
+            except (OSError, ValueError, ImportError, httpx2.InvalidURL) as error:
+                # A certificate file that is none, a proxy address that is none, a proxy of an unsupported kind.
+                raise BadSetup(str(error), endpoint=endpoint) from error
         return self._pool
 
     async def create(self, body: bytes | AsyncIterable[bytes]) -> MessageBatch:
@@ -130,7 +96,7 @@ class BatchClient:
 
         async def attempt() -> MessageBatch:
             return await self._call(
-                MessageBatch, "create", "POST", "", body=body, timeout=_CREATE_TIMEOUT, type="application/json"
+                MessageBatch, "create", "POST", None, body=body, timeout=_CREATE_TIMEOUT, type="application/json"
             )
 
         again = isinstance(body, bytes)  # a stream is gone once it was read
@@ -143,23 +109,23 @@ class BatchClient:
     async def watch(self, message_batch_id: str, seconds: float) -> AsyncIterator[tuple[MessageBatch, float]]:
         """Yield the batch and the seconds since the start: at once, then each time the API's polling hint has passed.
 
-        Stops after the batch has ended, or after the last look that fits in `seconds`, give or take one.
+        Stops after the batch has ended, or after a last look when `seconds` are over.
         """
         start = self._clock.monotonic()
         while True:
             batch, hint = await self._retrieve(message_batch_id)
             elapsed = self._clock.monotonic() - start
             yield batch, elapsed
-            if batch.ended or elapsed + hint > seconds + 1:
+            if batch.ended or elapsed >= seconds:
                 return
-            await self._clock.sleep(hint)
+            await self._clock.sleep(min(hint, seconds - elapsed))
 
     async def list(self, *, limit: int, after_id: str | None = None, before_id: str | None = None) -> MessageBatchPage:
         """One page, newest first; `limit` 1 to 1,000; `after_id` asks for what is older than that batch."""
         query = {"limit": str(limit), "after_id": after_id, "before_id": before_id}
         return await self._repeated(
             lambda: self._call(
-                MessageBatchPage, "list", "GET", "", params={k: v for k, v in query.items() if v is not None}
+                MessageBatchPage, "list", "GET", None, params={k: v for k, v in query.items() if v is not None}
             )
         )
 
@@ -174,22 +140,12 @@ class BatchClient:
 
         Where an earlier try may have acted without its answer arriving, a 404 on the repeat means that it did.
         """
-        may_be_gone = False
-
-        async def attempt() -> DeletedMessageBatch:
-            nonlocal may_be_gone
-            try:
-                return await self._call(DeletedMessageBatch, "delete", "DELETE", message_batch_id)
-            except ApiError as error:
-                if error.status == 404 and may_be_gone:
-                    return DeletedMessageBatch(id=message_batch_id, type="message_batch_deleted")
-                may_be_gone = may_be_gone or error.may_have_acted
-                raise
-            except NoAnswer as error:
-                may_be_gone = may_be_gone or error.may_have_acted
-                raise
-
-        return await self._repeated(attempt)
+        try:
+            return await self._repeated(lambda: self._call(DeletedMessageBatch, "delete", "DELETE", message_batch_id))
+        except ApiError as error:
+            if error.gone and error.earlier_try_may_have_acted:
+                return DeletedMessageBatch(id=message_batch_id, type="message_batch_deleted")
+            raise
 
     @asynccontextmanager
     async def results(self, message_batch_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -220,53 +176,46 @@ class BatchClient:
         return batch, min(max(retry_after(hints, self._clock.now()) or 10.0, lowest), highest)
 
     async def _repeated(
-        self, attempt: Callable[[], Awaitable[Result]], safe: Callable[[BaseException], bool] = lambda _: True
+        self, attempt: Callable[[], Awaitable[Result]], safe: Callable[[BatchError], bool] = lambda _: True
     ) -> Result:
-        def wait(state: RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            return (seconds_until_repeat(error, state.attempt_number) or 0.0) if error else 0.0
-
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(lambda error: safe(error) and seconds_until_repeat(error, 1) is not None),
-            wait=wait,
-            stop=stop_after_attempt(ATTEMPTS),
-            sleep=self._clock.sleep,
-            reraise=True,
-        )
-
-        async def once() -> Result:  # tenacity awaits only what is declared `async def`
-            return await attempt()
-
-        return await retrying(once)
+        try:
+            return await repeated(attempt, self._clock, safe)
+        except BatchError as error:
+            error.redact(self._redact)
+            raise
 
     async def _call(
         self,
         model: type[Model],
         endpoint: Endpoint,
         method: str,
-        message_batch_id: str,
+        message_batch_id: str | None,
         *,
         suffix: str = "",
         answer_headers: dict[str, str] | None = None,
         **options: Any,
     ) -> Model:
         """Send one request, and parse its whole answer."""
-        response = await self._open(endpoint, method, message_batch_id, suffix=suffix, **options)
         try:
-            body = await whole_body(endpoint, response)
-        finally:
-            await response.aclose()
+            with anyio.fail_after(None if endpoint == "create" else _WHOLE_ANSWER):
+                response = await self._open(endpoint, method, message_batch_id, suffix=suffix, **options)
+                try:
+                    body = await whole_body(endpoint, response)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise NoAnswer("it came too slowly", endpoint=endpoint, reason="timeout", sent=True) from None
         if answer_headers is not None:
             answer_headers.update(response.headers)
         try:
-            answer = model.model_validate_json(body)
+            answer = model.model_validate_json(redacted(body, self._redact))
         except ValidationError as error:
             problems = error.errors(include_input=False, include_url=False, include_context=False)
             where = ".".join(str(part) for part in problems[0]["loc"])
             text = f"{where}: {problems[0]['msg']}" if where else problems[0]["msg"]
             raise bad_answer(endpoint, response, text) from None
-        named = getattr(answer, "id", message_batch_id)
-        if message_batch_id and named != message_batch_id:
+        answer._request_id = self._redact(request_id_of(response) or "") or None
+        if message_batch_id is not None and getattr(answer, "id", message_batch_id) != message_batch_id:
             raise bad_answer(endpoint, response, "it is about another batch than the one that was asked for")
         return answer
 
@@ -274,7 +223,7 @@ class BatchClient:
         self,
         endpoint: Endpoint,
         method: str,
-        message_batch_id: str,
+        message_batch_id: str | None,
         *,
         suffix: str = "",
         body: bytes | AsyncIterable[bytes] | None = None,
@@ -285,17 +234,24 @@ class BatchClient:
         """Send one request and return its answer with the body unread; errors are read and raised."""
         if self._headers is None:
             raise NotConfigured("no credentials", endpoint=endpoint)
-        url = f"{self._base}/{quote(message_batch_id, safe='')}{suffix}" if message_batch_id else self._base
-        request = self._http.build_request(
-            method,
-            url,
-            params=params,
-            content=body,
-            headers={"content-type": type} if type else None,
-            timeout=timeout or _TIMEOUT,
-        )
+        http = self._http(endpoint)
+        url = self._base
+        if message_batch_id is not None:
+            if not message_batch_id.strip("."):
+                raise ValueError(f"not the id of a batch: {message_batch_id!r}")  # it would name another path
+            url += f"/{quote(message_batch_id, safe='')}{suffix}"
         try:
-            response = await self._http.send(request, stream=True)
+            request = http.build_request(
+                method,
+                url,
+                params=params,
+                content=body,
+                headers={"content-type": type} if type else None,
+                timeout=timeout or _TIMEOUT,
+            )
+            response = await http.send(request, stream=True)
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, OverflowError) as error:
+            raise BadSetup(str(error), endpoint=endpoint) from error
         except httpx2.HTTPError as error:
             raise_no_answer(endpoint, error)
         if response.is_success:

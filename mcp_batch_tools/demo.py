@@ -3,10 +3,12 @@
 import sys
 import textwrap
 from collections.abc import Mapping
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent
 
 
@@ -17,15 +19,35 @@ class Surprise(Exception):
 async def run_demo() -> int:
     """Walk from a running batch to a deleted one; 0 where every step is as told, else 1."""
     print("This is mcp-batch-tools on a sandbox: a real client, the real server, no key, nothing billed.\n")
-    server = StdioServerParameters(command=sys.executable, args=["-m", "mcp_batch_tools", "--sandbox"])
-    try:
-        async with Client(stdio_client(server)) as client:
-            await _walk(client)
-    except Surprise as error:
-        print(f"\nThis step differs from what the tour says: {error}")
-        return 1
+    with TemporaryDirectory() as state:  # the receipts of a tour are not the user's
+        # -P: the current folder is not a place to import from.
+        args = ["-P", "-m", "mcp_batch_tools", "--sandbox", "--state-dir", state]
+        server = StdioServerParameters(command=sys.executable, args=args)
+        try:
+            async with Client(stdio_client(server)) as client:
+                await _walk(client)
+        except (Surprise, MCPError) as error:
+            surprise: BaseException | None = error
+        except BaseExceptionGroup as group:
+            surprise = _first_in(group)
+        else:
+            surprise = None
+        if surprise is not None:
+            print(f"\nThis step differs from what the tour says: {surprise}")
+            return 1
     print("All steps went as told. The README says how to give this server to your assistant.")
     return 0
+
+
+def _first_in(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong in the tour itself: the task groups of the client wrap it. Anything else is a bug."""
+    ours, others = group.split((Surprise, MCPError))
+    if ours is None or others is not None:
+        raise group
+    error: BaseException = ours
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _walk(client: Client) -> None:

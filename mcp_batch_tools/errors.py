@@ -1,15 +1,18 @@
-"""What can go wrong between this server and the Message Batches API.
+"""What can go wrong, between this server and the Message Batches API and on this machine.
 
 * BatchError
   x NotConfigured   there are no credentials; nothing was sent
+  x BadSetup        the configured address, proxy or certificates cannot be used; nothing was sent
   x ApiError        the API answered, with an error
   x NoAnswer        no answer arrived: the network, TLS, a proxy, a time-out
   x BadAnswer       an answer arrived that is not what the API promises
+* LedgerError       what this installation remembers cannot be written or read
 
-Each carries the `endpoint` it happened at; those that saw an answer carry its `status` and `request_id`.
+Each `BatchError` carries the `endpoint` it happened at; those that saw an answer carry its `status` and `request_id`.
 None of them says what to do next: that depends on the tool, see `tools/failures.py`.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results"]
@@ -24,15 +27,34 @@ class BatchError(Exception):
     def __init__(self, text: str, *, endpoint: Endpoint) -> None:
         super().__init__(text)
         self.endpoint: Endpoint = endpoint
+        self.earlier_try_may_have_acted = False
 
     @property
     def may_have_acted(self) -> bool:
-        """Whether the request may have taken effect although it failed."""
+        """Whether the call may have taken effect although it failed, by this try or an earlier one."""
+        return self.earlier_try_may_have_acted or self._this_try_may_have_acted()
+
+    def redact(self, redact: Callable[[str], str]) -> None:
+        """Take secrets out of every text of this error. It must happen before a text is cut anywhere."""
+        self.args = tuple(redact(text) if isinstance(text, str) else text for text in self.args)
+        for name, value in vars(self).items():
+            if isinstance(value, str):
+                setattr(self, name, redact(value))
+
+    def _this_try_may_have_acted(self) -> bool:
         return False
 
 
 class NotConfigured(BatchError):
     """Neither an API key nor an auth token is set, so nothing was sent."""
+
+
+class BadSetup(BatchError):
+    """What is configured cannot be used to connect: the address, a proxy, the certificates. Nothing was sent."""
+
+    def __init__(self, text: str, *, endpoint: Endpoint) -> None:
+        super().__init__(f"{endpoint}: {text}", endpoint=endpoint)
+        self.text = text
 
 
 class ApiError(BatchError):
@@ -64,8 +86,17 @@ class ApiError(BatchError):
         self.error_code = error_code
 
     @property
-    def may_have_acted(self) -> bool:
-        """A 5xx or 408 can come from a server that acted and then failed to say so; any other status is a refusal."""
+    def gone(self) -> bool:
+        """Whether the API itself says that there is no such batch; a 404 of something in between does not."""
+        return self.status == 404 and self.type == "not_found_error"
+
+    @property
+    def spending_limit(self) -> bool:
+        """Whether a spending limit is reached, which no waiting helps."""
+        return self.status == 429 and (self.error_code or "").endswith("spend_limit_reached")
+
+    def _this_try_may_have_acted(self) -> bool:
+        # A 5xx or 408 can come from a server that acted and then failed to say so; any other status is a refusal.
         return self.endpoint in _CHANGES and (self.status >= 500 or self.status == 408)
 
 
@@ -77,9 +108,7 @@ class NoAnswer(BatchError):
         self.reason: Reason = reason
         self.sent = sent
 
-    @property
-    def may_have_acted(self) -> bool:
-        """A request that left may have arrived."""
+    def _this_try_may_have_acted(self) -> bool:
         return self.sent and self.endpoint in _CHANGES
 
 
@@ -92,7 +121,13 @@ class BadAnswer(BatchError):
         self.status = status
         self.request_id = request_id
 
-    @property
-    def may_have_acted(self) -> bool:
-        """The request arrived and was answered, so it may well have done its work."""
+    def _this_try_may_have_acted(self) -> bool:
         return self.endpoint in _CHANGES
+
+
+class LedgerError(Exception):
+    """The ledger at `path` cannot be written or read; the text says why, in the words of the system."""
+
+    def __init__(self, text: str, *, path: str) -> None:
+        super().__init__(text)
+        self.path = path

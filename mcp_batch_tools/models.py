@@ -6,7 +6,7 @@ Source of the shapes: the API reference for Message Batches and recorded answers
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
 
 RESULTS_LAST = timedelta(days=29)
 """How long results can be read, counted from `created_at`, not from the end."""
@@ -21,11 +21,30 @@ MessageBatchId = Annotated[
 ProcessingStatus = Literal["in_progress", "canceling", "ended"]
 
 
-class _FromApi(BaseModel):
+def _plausible(time: datetime) -> datetime:
+    """Far from the ends of what a `datetime` can hold, so that adding to it, or another zone, cannot fail."""
+    if not 1970 <= time.year <= 2999:
+        raise ValueError("Input should be a time between 1970 and 2999")
+    return time
+
+
+Timestamp = Annotated[AwareDatetime, AfterValidator(_plausible)]
+
+
+class FromApi(BaseModel):
+    """What every answer of the API has in common."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    _request_id: str | None = PrivateAttr(None)
 
-class RequestCounts(_FromApi):
+    @property
+    def request_id(self) -> str | None:
+        """The id of the request that this came with, by which Anthropic's support finds it."""
+        return self._request_id
+
+
+class RequestCounts(FromApi):
     """Requests of a batch by state. The four outcomes usually stay 0 until the whole batch has ended."""
 
     processing: int = 0
@@ -40,18 +59,18 @@ class RequestCounts(_FromApi):
         return self.processing + self.succeeded + self.errored + self.canceled + self.expired
 
 
-class MessageBatch(_FromApi):
+class MessageBatch(FromApi):
     """One batch. `processing_status` is a `ProcessingStatus`, or a word that this version does not know."""
 
     id: str = Field(min_length=1)
     type: Literal["message_batch"] = "message_batch"
     processing_status: str
     request_counts: RequestCounts
-    created_at: AwareDatetime
-    expires_at: AwareDatetime | None = None
-    ended_at: AwareDatetime | None = None
-    cancel_initiated_at: AwareDatetime | None = None
-    archived_at: AwareDatetime | None = None
+    created_at: Timestamp
+    expires_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
+    cancel_initiated_at: Timestamp | None = None
+    archived_at: Timestamp | None = None
     results_url: str | None = None
 
     @property
@@ -59,13 +78,17 @@ class MessageBatch(_FromApi):
         """Whether processing is over. A status that this version does not know counts as not ended."""
         return self.processing_status == "ended"
 
+    def readable(self, now: datetime) -> bool:
+        """Whether its results can be read: it has ended, and they have not been archived."""
+        return self.ended and self.archived_at is None and now < self.results_until
+
     @property
     def results_until(self) -> datetime:
         """When the results stop being readable."""
         return self.created_at + RESULTS_LAST
 
 
-class MessageBatchPage(_FromApi):
+class MessageBatchPage(FromApi):
     """One page of `list`, newest first. `has_more` speaks of the direction asked for."""
 
     data: list[MessageBatch]
@@ -74,7 +97,7 @@ class MessageBatchPage(_FromApi):
     last_id: str | None = None
 
 
-class DeletedMessageBatch(_FromApi):
+class DeletedMessageBatch(FromApi):
     """What the API answers to a delete."""
 
     id: str

@@ -3,20 +3,26 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import httpx2
 from mcp.server.mcpserver import MCPServer
 
 from mcp_batch_tools import __version__
-from mcp_batch_tools.client import BatchClient, Clock
+from mcp_batch_tools.client import BatchClient
+from mcp_batch_tools.clock import Clock
 from mcp_batch_tools.settings import Settings
 from mcp_batch_tools.tools import SANDBOX_NOTE, catalogue
+
+if TYPE_CHECKING:
+    from mcp_batch_tools.ledger import Ledger
 
 _INSTRUCTIONS = """\
 Manages Anthropic Message Batches. A batch goes from in_progress, or canceling, to ended.
 Only an ended batch can be deleted, and its results go with it, for good.
 To delete one, call delete_message_batch: it checks the status and says which calls lead to the goal.
-Follow next_steps where an answer has them. Do not cancel or delete what the user did not ask for."""
+next_steps lead to what was asked for; possible_actions are only offers. Cancel or delete nothing else."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,13 @@ class Parts:
 
     settings: Settings
     client: BatchClient
+
+    @cached_property
+    def ledger(self) -> "Ledger":
+        """Opened by the first act: its import would delay the start of a server."""
+        from mcp_batch_tools.ledger import Ledger
+
+        return Ledger(self.settings.ledger_folder)
 
 
 def create_server(
@@ -35,7 +48,12 @@ def create_server(
     @asynccontextmanager
     async def lifespan(_: MCPServer[Parts]) -> AsyncIterator[Parts]:
         async with client_of(settings, transport=transport, clock=clock) as client:
-            yield Parts(settings, client)
+            parts = Parts(settings, client)
+            try:
+                yield parts
+            finally:
+                if "ledger" in vars(parts):
+                    parts.ledger.close()
 
     return MCPServer(
         "mcp-batch-tools",
@@ -61,9 +79,13 @@ def client_of(
         headers["x-api-key"] = settings.api_key.get_secret_value()
     elif settings.auth_token:
         headers["authorization"] = f"Bearer {settings.auth_token.get_secret_value()}"
-    else:
-        return BatchClient(base_url=base_url, headers=None, transport=transport, clock=clock)
-    return BatchClient(base_url=base_url, headers=headers, transport=transport, clock=clock)
+    return BatchClient(
+        base_url=base_url,
+        headers=headers if settings.key_source else None,
+        transport=transport,
+        clock=clock,
+        redact=settings.redact,
+    )
 
 
 _SANDBOX_KEY = "sandbox"

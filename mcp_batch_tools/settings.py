@@ -4,22 +4,27 @@ The command line makes its flags from these fields, and a test holds the README'
 """
 
 import os
+import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "MCP_BATCH_TOOLS_"
 
 # A shorter "secret" is a word of ordinary text: hiding it would garble answers and protect nothing.
 _SHORTEST_SECRET = 8
+_KEY = re.compile(r"[!#-\[\]-~]+")  # visible ASCII without the two characters that JSON escapes
 
 
 def _stripped(value: object) -> object:
     """Keys are pasted, often with a newline, which an HTTP header must not hold."""
     return value.strip() or None if isinstance(value, str) else value
 
+
+DestructivePolicy = Literal["ask", "require", "allow", "block"]
 
 Secret = Annotated[SecretStr | None, BeforeValidator(_stripped)]
 
@@ -46,6 +51,15 @@ class Settings(BaseSettings):
     )
     anthropic_version: str = Field("2026-10-21", description="Value of the `anthropic-version` header.")
     sandbox: bool = Field(False, description="Serve a fresh sandbox instead of the API; no key is needed.")
+    destructive: DestructivePolicy = Field(
+        "ask",
+        description="Who decides before a delete or cancel: `ask` the person where the client can ask; `require` it; "
+        "`allow` without asking; `block` lists no such tool.",
+    )
+    read_only: bool = Field(False, description="List only the tools that change nothing.")
+    state_dir: Path | None = Field(
+        None, description="Folder of the receipts; otherwise the state directory of the platform."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "warning", description="What is logged, to standard error."
     )
@@ -53,15 +67,20 @@ class Settings(BaseSettings):
     @field_validator("api_key", "auth_token")
     @classmethod
     def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not all(33 <= ord(character) <= 126 for character in value.get_secret_value()):
-            raise ValueError("holds a space, a control character or a letter outside ASCII, so it is no key")
+        if value is not None and not _KEY.fullmatch(value.get_secret_value()):
+            raise ValueError("holds a space, a quote or another character that no key has")
         return value
 
     @field_validator("base_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or "@" in value:
+        value = value.strip()
+        try:
+            parts = urlsplit(value)
+            sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:  # its own text may repeat a password
+            sound = False
+        if not sound or not value.isprintable() or parts.query or parts.fragment or "@" in value:
             raise ValueError("must be an http or https address, without a user name, password or query")
         return value.rstrip("/")
 
@@ -71,6 +90,20 @@ class Settings(BaseSettings):
         if not (value.isascii() and value.replace("-", "").isalnum()):
             raise ValueError("must be a date like 2026-10-21")
         return value
+
+    @field_validator("state_dir")
+    @classmethod
+    def _is_absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.read_only and "destructive" in self.model_fields_set and self.destructive != "block":
+            raise ValueError(
+                f"--read-only lists no destructive tool, so --destructive {self.destructive} would do nothing: "
+                "leave one of them out"
+            )
+        return self
 
     @classmethod
     def load(cls, **flags: object) -> Self:
@@ -87,8 +120,10 @@ class Settings(BaseSettings):
             return cls(**flags)  # type: ignore[arg-type]  # validated by pydantic, that is the point
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            name = _field_of(str(first["loc"][0])) if first["loc"] else ""
             said = first["msg"].removeprefix("Value error, ")
+            if not first["loc"]:
+                raise SettingsError(f"The options do not fit together: {said}.") from None
+            name = _field_of(str(first["loc"][0]))
             where = variable_of(name) + (f" (--{name.replace('_', '-')})" if name in flag_names() else "")
             raise SettingsError(f"{where} cannot be used: {said[0].lower()}{said[1:]}.") from None
 
@@ -98,6 +133,16 @@ class Settings(BaseSettings):
         if self.sandbox:
             return "the sandbox, which needs none"
         return "ANTHROPIC_API_KEY" if self.api_key else "ANTHROPIC_AUTH_TOKEN" if self.auth_token else None
+
+    @property
+    def ledger_folder(self) -> Path:
+        """Where this installation keeps what it did. A sandbox has a folder of its own."""
+        folder = self.state_dir
+        if folder is None:
+            from platformdirs import user_state_path  # only an act and `receipts` need it
+
+            folder = user_state_path("mcp-batch-tools", appauthor=False)
+        return folder / "sandbox" if self.sandbox else folder
 
     def redact(self, text: str) -> str:
         """Replace every secret of these settings in `text`."""

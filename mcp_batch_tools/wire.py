@@ -1,7 +1,7 @@
 """What an HTTP exchange with the API turns into: whole bodies, polling hints, and errors."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -9,7 +9,7 @@ from socket import gaierror
 from typing import NoReturn
 
 import httpx2
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from mcp_batch_tools.errors import ApiError, BadAnswer, Endpoint, NoAnswer, Reason
 
@@ -34,6 +34,17 @@ async def whole_body(endpoint: Endpoint, response: httpx2.Response) -> bytes:
     except httpx2.HTTPError as error:
         raise_no_answer(endpoint, error)
     return bytes(body)
+
+
+def redacted(body: bytes, redact: Callable[[str], str]) -> bytes:
+    """A JSON body without the secrets that `redact` takes out, also where they are escaped."""
+    text = body.decode(errors="replace")
+    if redact(text) == text and "\\" not in text:
+        return body
+    try:
+        return to_json(_all_redacted(from_json(body), redact))
+    except ValueError:
+        return redact(text).encode()
 
 
 def api_error(endpoint: Endpoint, response: httpx2.Response, body: bytes, now: datetime) -> ApiError:
@@ -114,3 +125,15 @@ def _reason(error: BaseException) -> Reason:
 
 def _object(value: object) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
+
+
+def _all_redacted(value: object, redact: Callable[[str], str]) -> object:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {redact(key): _all_redacted(held, redact) for key, held in value.items()}
+        case list():
+            return [_all_redacted(member, redact) for member in value]
+        case _:
+            return value

@@ -16,7 +16,9 @@ from mcp_batch_tools.sandbox.serving import cutting
 def served(sandbox: Sandbox) -> Iterator[str]:
     """Serve a sandbox on a free port of 127.0.0.1; yields its address."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(cutting(sandbox), log_level="error", ws="none", lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(cutting(sandbox), log_level="error", ws="none", lifespan="off", timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 10

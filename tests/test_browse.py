@@ -112,7 +112,7 @@ async def test_a_batch_is_shown_with_what_can_be_done_and_until_when_results_las
         answer = await assistant.call("get_message_batch", message_batch_id=batch)
     assert answer["message"] == "Ended: 4,812 succeeded, 88 errored. Results can be read until 2026-12-01 09:00 UTC."
     assert answer["results_until"] == "2026-12-01T09:00:00Z"
-    assert [step["tool"] for step in answer["next_steps"]] == ["delete_message_batch"]
+    assert [step["tool"] for step in answer["possible_actions"]] == ["delete_message_batch"]
     assert "waited_seconds" not in answer
 
 
@@ -148,7 +148,7 @@ async def test_waiting_honours_the_polling_hint_and_reports_elapsed_time(
     assert told[1] == (10, 50, "in_progress after 10 s")
 
 
-@pytest.mark.parametrize(("wait", "looks"), [(5, 1), (15, 2), (50, 6)])
+@pytest.mark.parametrize(("wait", "looks"), [(5, 2), (15, 3), (50, 6)])
 async def test_running_out_of_time_is_no_error(connect: Connect, sandbox: Sandbox, wait: int, looks: int) -> None:
     batch = sandbox.add_batch(3, key=KEY, status="in_progress", age=0, processing_seconds=9999)
     async with connect() as assistant:
@@ -156,7 +156,7 @@ async def test_running_out_of_time_is_no_error(connect: Connect, sandbox: Sandbo
     assert answer["processing_status"] == "in_progress"
     assert "Still in progress after waiting" in answer["message"]
     assert len(sandbox.received) == looks
-    assert [step["tool"] for step in answer["next_steps"]] == ["get_message_batch", "cancel_message_batch"]
+    assert [step["tool"] for step in answer["possible_actions"]] == ["get_message_batch", "cancel_message_batch"]
 
 
 async def test_a_senseless_polling_hint_is_bounded(connect: Connect, sandbox: Sandbox) -> None:
@@ -173,3 +173,29 @@ async def test_a_failure_while_waiting_is_an_error_after_its_repeats(connect: Co
     async with connect() as assistant:
         said = await assistant.fail("get_message_batch", message_batch_id=batch, wait_seconds=50)
     assert "overloaded_error" in said
+
+
+async def test_results_are_not_called_readable_after_29_days_also_where_archived_at_is_missing(
+    connect: Connect, sandbox: Sandbox
+) -> None:
+    body = (
+        b'{"id": "b", "processing_status": "ended", "request_counts": {"succeeded": 3}, '
+        b'"created_at": "2026-10-01T00:00:00Z"}'
+    )
+    sandbox.faults += [
+        Fault("retrieve", body=body),
+        Fault("list", body=b'{"data": [' + body + b'], "has_more": false}'),
+    ]
+    async with connect() as assistant:
+        seen = await assistant.call("get_message_batch", message_batch_id="b")
+        listed = await assistant.call("list_message_batches")
+    assert "results are gone" in seen["message"]
+    assert "results_until" not in seen
+    assert "results_until" not in listed["batches"][0]
+
+
+async def test_the_end_of_the_list_is_not_called_an_empty_workspace(connect: Connect, sandbox: Sandbox) -> None:
+    last = sandbox.add_batch(key=KEY)
+    async with connect() as assistant:
+        answer = await assistant.call("list_message_batches", cursor=last)
+    assert answer["message"] == "There are no older batches."

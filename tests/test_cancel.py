@@ -22,7 +22,7 @@ async def test_a_running_batch_is_asked_to_stop_and_is_not_called_canceled_yet(
     assert answer["processing_status"] == "canceling"
     assert "canceled" not in answer["message"]
     assert "5 requests" in answer["message"]
-    assert [step["tool"] for step in answer["next_steps"]] == ["get_message_batch", "delete_message_batch"]
+    assert [step["tool"] for step in answer["next_steps"]] == ["get_message_batch"]
     assert posts(sandbox) == 1
 
 
@@ -34,7 +34,7 @@ async def test_with_wait_seconds_the_answer_comes_after_the_end(connect: Connect
     assert answer["processing_status"] == "ended"
     assert sum(answer["request_counts"].values()) == 5
     assert "went through" in answer["message"]
-    assert [step["tool"] for step in answer["next_steps"]] == ["delete_message_batch"]
+    assert answer["next_steps"] == []
 
 
 async def test_a_canceling_batch_is_not_canceled_again(connect: Connect, sandbox: Sandbox, clock: Clock) -> None:
@@ -78,7 +78,7 @@ async def test_a_refusal_of_a_batch_that_still_runs_is_an_error(connect: Connect
     sandbox.faults.append(Fault("cancel", status=400, message="No."))
     async with connect() as assistant:
         said = await assistant.fail("cancel_message_batch", message_batch_id=batch)
-    assert "HTTP 400 invalid_request_error: No" in said
+    assert 'HTTP 400 invalid_request_error: "No."' in said
     assert "Nothing was changed." in said
 
 
@@ -107,3 +107,24 @@ async def test_a_cancel_without_an_answer_is_called_unknown(connect: Connect, sa
     async with connect() as assistant:
         said = await assistant.fail("cancel_message_batch", message_batch_id=batch)
     assert f"Whether {batch} was canceled is unknown." in said
+
+
+async def test_a_cancellation_that_acted_without_an_answer_and_is_then_refused_is_told_as_requested(
+    connect: Connect, sandbox: Sandbox, clock: Clock
+) -> None:
+    batch = sandbox.add_batch(5, key=KEY, status="in_progress")
+    sandbox.faults += [Fault("cancel", cut="after"), Fault("cancel", delay=60)]
+    async with connect() as assistant:
+        answer = await assistant.call("cancel_message_batch", message_batch_id=batch)
+    assert answer["outcome"] == "cancellation_requested"
+    assert answer["processing_status"] == "ended"
+    assert "went through" in answer["message"]
+
+
+async def test_a_cancellation_that_stopped_nothing_is_told_as_too_late(connect: Connect, sandbox: Sandbox) -> None:
+    batch = sandbox.add_batch({"errored": 2}, key=KEY, status="in_progress", age=30, processing_seconds=30.5)
+    sandbox.faults.append(Fault("cancel", delay=0.4999))
+    async with connect() as assistant:
+        answer = await assistant.call("cancel_message_batch", message_batch_id=batch, wait_seconds=30)
+    assert answer["processing_status"] == "ended"
+    assert ("too late" in answer["message"]) == (answer["request_counts"]["canceled"] == 0)

@@ -1,15 +1,20 @@
 """The command line and the settings, without a subprocess."""
 
+import os
+import signal
 import socket
 import ssl
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from mcp_batch_tools.cli import main
-from mcp_batch_tools.sandbox import Sandbox
+from mcp_batch_tools.sandbox import Fault, Sandbox
 from mcp_batch_tools.settings import Settings, SettingsError
 from tests.conftest import KEY
 from tests.serving import served
@@ -41,8 +46,8 @@ def test_an_unknown_variable_stops_the_start_with_the_known_ones(
         ("ANTHROPIC_BASE_URL", "ftp://host", "must be an http or https address"),
         ("ANTHROPIC_BASE_URL", "https://", "must be an http or https address"),
         ("ANTHROPIC_BASE_URL", f"https://user:{KEY}@host", "must be an http or https address"),
-        ("ANTHROPIC_API_KEY", f"{KEY} {KEY}", "so it is no key"),
-        ("ANTHROPIC_AUTH_TOKEN", f"{KEY}\x01", "so it is no key"),
+        ("ANTHROPIC_API_KEY", f"{KEY} {KEY}", "character that no key has"),
+        ("ANTHROPIC_AUTH_TOKEN", f"{KEY}\x01", "character that no key has"),
         ("MCP_BATCH_TOOLS_ANTHROPIC_VERSION", "2026\r\nx: y", "must be a date"),
     ],
 )
@@ -127,7 +132,7 @@ def test_check_tells_a_missing_key_and_a_refused_key_apart(
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-some-other-key")
     assert main(["check"]) == 1
     shown = capsys.readouterr().out
-    assert "Not working: the key from ANTHROPIC_API_KEY was refused (HTTP 401: API key is invalid)." in shown
+    assert "Not working: the key from ANTHROPIC_API_KEY was refused (HTTP 401 authentication_error: " in shown
     assert "sk-ant-some-other-key" not in shown
 
 
@@ -207,3 +212,83 @@ class self_signed:  # noqa: N801  reads as what it is
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            Fault(status=403, message="No."),
+            'the key from ANTHROPIC_API_KEY may not list batches (HTTP 403 permission_error: "No.")',
+        ),
+        (Fault(status=402), 'the API answered HTTP 402 billing_error: "Your credit balance is too low'),
+        (Fault(status=404, body=b"<html>"), "without a message, so perhaps from something in between"),
+        (Fault(body=b"<html>hello</html>"), "answered, but not as the API does; look at ANTHROPIC_BASE_URL"),
+    ],
+)
+def test_check_says_what_an_answer_that_is_no_list_means(
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], fault: Fault, told: str
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    sandbox = Sandbox()
+    sandbox.faults.append(fault)
+    with served(sandbox) as url:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
+        assert main(["check"]) == 1
+    assert told in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_check_says_that_no_answer_came_in_time(monkeypatch: Set, capsys: pytest.CaptureFixture[str]) -> None:
+    async def late(*_: object) -> httpx2.Response:
+        raise httpx2.ReadTimeout("late")
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", late)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    assert main(["check"]) == 1
+    assert "did not answer in time; look at the network or the proxy" in capsys.readouterr().out
+
+
+def test_the_log_of_check_goes_to_standard_error_without_the_key(
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", f"{address}/{KEY}")
+    assert main(["check", "--log-level", "info"]) == 1
+    told = capsys.readouterr()
+    assert "HTTP Request: GET" in told.err
+    assert "[redacted]" in told.err
+    assert "HTTP Request" not in told.out
+    assert KEY not in told.err
+
+
+def test_the_server_ends_with_its_input_at_status_0(monkeypatch: Set, capfd: pytest.CaptureFixture[str]) -> None:
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        assert main(["serve", "--sandbox"]) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_demo_ends_at_status_0(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo"]) == 0
+    assert "All steps went as told." in capfd.readouterr().out
+
+
+def test_the_sandbox_says_its_address_serves_any_key_and_ends_at_status_130_with_ctrl_c(monkeypatch: Set) -> None:
+    reading, writing = os.pipe()
+    seen: list[httpx2.Response] = []
+
+    def use() -> None:
+        with os.fdopen(reading) as announced:
+            address = announced.readline().split(" at ")[1].split(" (")[0]
+        headers = {"x-api-key": "any", "anthropic-version": "2026-10-21"}
+        seen.append(httpx2.get(f"{address}/v1/messages/batches", headers=headers))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    user = threading.Thread(target=use)
+    user.start()
+    with os.fdopen(writing, "w", buffering=1) as announcing, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", announcing)
+        status = main(["sandbox", "--port", "0", "--processing-seconds", "1"])
+    user.join(10)
+    assert status == 130
+    assert [answer.status_code for answer in seen] == [200]

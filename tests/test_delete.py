@@ -1,5 +1,7 @@
 """`delete_message_batch`: what is deleted, what is not, and what the assistant is told instead."""
 
+from dataclasses import replace
+
 import pytest
 
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
@@ -165,3 +167,48 @@ async def _object_of(sandbox: Sandbox, batch: str) -> bytes:
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=sandbox), base_url="http://sandbox") as client:
         headers = {"x-api-key": KEY, "anthropic-version": "2026-10-21"}
         return (await client.get(f"/v1/messages/batches/{batch}", headers=headers)).content
+
+
+LOST = Fault("delete", cut="before")
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        Fault("delete", status=429, headers={"retry-after": "600"}),
+        Fault("delete", status=401),
+        Fault("delete", status=404, body=b"<html>no such page</html>"),
+        Fault("delete", body=b"{}"),
+    ],
+    ids=["a limit", "a refused key", "a page of something in between", "a body that is none"],
+)
+async def test_after_a_lost_answer_no_later_error_makes_the_outcome_known(
+    connect: Connect, sandbox: Sandbox, then: Fault
+) -> None:
+    batch = sandbox.add_batch(key=KEY)
+    sandbox.faults += [replace(LOST), replace(then)]
+    async with connect() as assistant:
+        said = await assistant.fail("delete_message_batch", message_batch_id=batch)
+    assert f"Whether {batch} was deleted is unknown." in said
+    assert "Nothing was changed" not in said
+
+
+async def test_a_delete_that_acted_without_an_answer_and_is_then_refused_has_succeeded(
+    connect: Connect, sandbox: Sandbox
+) -> None:
+    batch = sandbox.add_batch(key=KEY)
+    sandbox.faults += [Fault("delete", cut="after"), Fault("delete", status=400)]
+    async with connect() as assistant:
+        answer = await assistant.call("delete_message_batch", message_batch_id=batch)
+    assert answer == {"id": batch, "type": "message_batch_deleted"}
+
+
+async def test_a_404_of_something_in_between_is_not_taken_for_a_batch_that_is_gone(
+    connect: Connect, sandbox: Sandbox
+) -> None:
+    batch = sandbox.add_batch(key=KEY)
+    sandbox.faults.append(Fault("retrieve", status=404, body=b"<html>no such page</html>"))
+    async with connect() as assistant:
+        said = await assistant.fail("delete_message_batch", message_batch_id=batch)
+    assert "gone" not in said
+    assert "ANTHROPIC_BASE_URL" in said

@@ -46,8 +46,8 @@ def test_the_table_of_settings_is_the_code() -> None:
 
 
 def test_the_commands_of_the_readme_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    commands = set(re.findall(r"mcp-batch-tools (demo|sandbox|check|serve)\b", README))
-    assert commands == {"demo", "sandbox", "check"}
+    commands = set(re.findall(r"mcp-batch-tools (demo|sandbox|check|serve|receipts)\b", README))
+    assert commands == {"demo", "sandbox", "check", "receipts"}
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(command in shown for command in commands)

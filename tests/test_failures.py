@@ -5,9 +5,12 @@ import ssl
 
 import httpx2
 import pytest
+from mcp import Client
 
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
-from tests.conftest import KEY, Connect, SandboxTransport
+from mcp_batch_tools.server import create_server
+from mcp_batch_tools.settings import Settings
+from tests.conftest import KEY, Assistant, Connect, SandboxTransport
 
 pytestmark = pytest.mark.anyio
 
@@ -74,13 +77,13 @@ async def test_wrong_values_are_told_in_words(connect: Connect) -> None:
 @pytest.mark.parametrize(
     ("fault", "tries", "told"),
     [
-        (Fault(status=400), 1, ["HTTP 400 invalid_request_error", "get_message_batch"]),
+        (Fault(status=400), 1, ["HTTP 400 invalid_request_error", "does not help"]),
         (Fault(status=401), 1, ["HTTP 401 authentication_error", "ANTHROPIC_API_KEY"]),
         (Fault(status=402), 1, ["HTTP 402 billing_error", "billing"]),
         (Fault(status=403), 1, ["HTTP 403 permission_error", "workspace"]),
         (Fault(status=404), 1, ["HTTP 404 not_found_error", "already gone", "list_message_batches"]),
-        (Fault(status=408), 3, ["HTTP 408", "again in a minute"]),
-        (Fault(status=409), 3, ["HTTP 409 conflict_error", "again in a minute"]),
+        (Fault(status=408), 3, ["HTTP 408", "wait a minute, then call the same tool again"]),
+        (Fault(status=409), 3, ["HTTP 409 conflict_error", "wait a minute, then call the same tool again"]),
         (Fault(status=413), 1, ["HTTP 413 request_too_large", "256 MB"]),
         (Fault(status=429, headers={"retry-after": "7"}), 3, ["HTTP 429 rate_limit_error", "Wait 7 seconds"]),
         (Fault(status=429, headers={"retry-after": "3600"}), 1, ["Wait 3600 seconds"]),
@@ -89,12 +92,15 @@ async def test_wrong_values_are_told_in_words(connect: Connect) -> None:
             1,
             ["spending limit", "repeating the call does not help"],
         ),
-        (Fault(status=500), 3, ["HTTP 500 api_error", "again in a minute"]),
+        (Fault(status=500), 3, ["HTTP 500 api_error", "wait a minute, then call the same tool again"]),
         (Fault(status=504), 3, ["HTTP 504 timeout_error"]),
         (Fault(status=529), 3, ["HTTP 529 overloaded_error"]),
         (Fault(status=500, headers={"x-should-retry": "false"}), 1, ["HTTP 500"]),
         (Fault(status=400, headers={"x-should-retry": "true"}), 3, ["HTTP 400"]),
-        (Fault(status=302, headers={"location": "https://elsewhere.invalid/"}), 1, ["HTTP 302"]),
+        (Fault(status=302, headers={"location": "https://elsewhere.invalid/"}), 1, ["HTTP 302", "ANTHROPIC_BASE_URL"]),
+        (Fault(status=407), 1, ["HTTP 407", "proxy"]),
+        (Fault(status=503, headers={"retry-after": "600"}), 1, ["wait 600 seconds"]),
+        (Fault(status=429, details={"error_code": "another"}, headers={"retry-after": "99"}), 1, ["Wait 99 seconds"]),
         (Fault(status=502, body=b"<html>Bad gateway</html>"), 3, ["HTTP 502, without a message"]),
         (Fault(status=400, body=b'{"error": "just words"}'), 1, ["HTTP 400, without a message"]),
         (Fault(cut="before"), 3, ["the connection broke"]),
@@ -230,6 +236,91 @@ async def test_the_key_is_in_no_answer_also_where_the_api_echoes_it(
         said.append(await assistant.fail("get_message_batch", **{"message_batch_id": batch, KEY: 1}))
     assert all("[redacted]" in text for text in said), said
     assert KEY not in "".join(said)
+
+
+@pytest.mark.parametrize("cut_within", range(0, len(KEY) + 1, 3))
+async def test_a_key_that_stands_where_a_text_is_cut_does_not_leave_a_part_of_it(
+    connect: Connect, sandbox: Sandbox, cut_within: int
+) -> None:
+    batch = sandbox.add_batch(key=KEY)
+    filler = "a" * (300 - cut_within)
+    error = f'{{"type": "error", "error": {{"type": "x", "message": "{filler}{KEY}"}}}}'.encode()
+    status = f'{{"id": "{batch}", "processing_status": "{filler}{KEY}", "request_counts": {{}}, '.encode()
+    async with connect() as assistant:
+        sandbox.faults.append(Fault("retrieve", status=400, body=error, headers={"request-id": f"{filler[240:]}{KEY}"}))
+        said = await assistant.fail("get_message_batch", message_batch_id=batch)
+        sandbox.faults.append(Fault("retrieve", body=status + b'"created_at": "2026-11-03T09:00:00Z"}'))
+        said += str(await assistant.call("get_message_batch", message_batch_id=batch))
+    assert KEY[:8] not in said
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SSL_CERT_FILE": "/nonexistent/certificates.pem"},
+        {"SSL_CERT_FILE": __file__},
+        {"ALL_PROXY": "socks5://127.0.0.1:1"},
+        {"ALL_PROXY": "http://user:word@[::1"},
+        {"ALL_PROXY": "foo:bar:baz"},
+        {"HTTPS_PROXY": "ftp://127.0.0.1"},
+    ],
+)
+async def test_what_is_configured_and_cannot_be_used_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    loaded = Settings.load(api_key=KEY, base_url="https://127.0.0.1:1")
+    async with Client(create_server(loaded)) as client:
+        said = await Assistant(client).fail("list_message_batches")
+    assert "cannot be set up as configured" in said
+    assert "Nothing was changed." in said
+    assert "SSL_CERT_FILE" in said
+    assert "word" not in said
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T00:00:00Z", "0001-01-01T00:00:00+05:00", "1969-12-31T23:59:59Z"])
+async def test_a_time_that_cannot_be_is_a_bad_body(connect: Connect, sandbox: Sandbox, moment: str) -> None:
+    body = f'{{"id": "b", "processing_status": "ended", "request_counts": {{}}, "created_at": "{moment}"}}'
+    sandbox.faults.append(Fault("retrieve", body=body.encode()))
+    async with connect() as assistant:
+        said = await assistant.fail("get_message_batch", message_batch_id="b")
+    assert "created_at" in said
+
+
+async def test_a_stale_cursor_is_told_as_such(connect: Connect, sandbox: Sandbox) -> None:
+    for _ in range(4):
+        sandbox.add_batch(key=KEY)
+    async with connect() as assistant:
+        listed = await assistant.call("list_message_batches", limit=2)
+        await assistant.call("delete_message_batch", message_batch_id=listed["next_cursor"])
+        said = await assistant.fail("list_message_batches", limit=2, cursor=listed["next_cursor"])
+    assert "again without cursor" in said
+    assert "already gone" not in said
+
+
+async def test_a_refused_token_is_named_as_the_token(connect: Connect, sandbox: Sandbox) -> None:
+    sandbox.faults.append(Fault(status=401))
+    async with connect(api_key=None, auth_token=KEY) as assistant:
+        said = await assistant.fail("list_message_batches")
+    assert "check ANTHROPIC_AUTH_TOKEN" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"message_batch_id": 5}, "ids look like msgbatch_"),
+        ({"cursor": "no cursor"}, "cursor is not the next_cursor of an earlier answer"),
+    ],
+)
+async def test_a_wrong_argument_is_told_without_its_pattern(
+    connect: Connect, arguments: dict[str, object], told: str
+) -> None:
+    tool = "list_message_batches" if "cursor" in arguments else "get_message_batch"
+    async with connect() as assistant:
+        said = await assistant.fail(tool, **arguments)
+    assert told in said
+    assert "A-Za-z" not in said
 
 
 class _Failing(SandboxTransport):

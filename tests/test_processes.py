@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import pytest
 
@@ -19,10 +21,11 @@ CLIENT = {"name": "raw", "version": "1"}
 
 
 class Server:
-    """One server process and the JSON-RPC lines to and from it."""
+    """A server process and the JSON-RPC lines to and from it. Standard error goes to a file, which never fills."""
 
-    def __init__(self, process: "subprocess.Popen[str]", era: str) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", errors: IO[str], era: str) -> None:
         self.process = process
+        self._errors = errors
         self._era = era
         self._number = 0
         self.lines: list[str] = []
@@ -30,6 +33,16 @@ class Server:
             answer = self.ask("initialize", {"protocolVersion": era, "capabilities": {}, "clientInfo": CLIENT})
             assert answer["result"]["protocolVersion"] == era
             self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def finish(self) -> tuple[int, str, str]:
+        """End its input and wait for it: status, what was left on standard output, and standard error."""
+        out, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, out, self.errors()
+
+    def errors(self) -> str:
+        """What is on standard error so far."""
+        self._errors.seek(0)
+        return self._errors.read()
 
     def send(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None
@@ -60,18 +73,29 @@ class Server:
 
 
 @contextmanager
-def started(address: str, *flags: str, era: str = "2025-11-25") -> Iterator[Server]:
-    environment = {**os.environ, "ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": address}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mcp_batch_tools", *flags],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-    with process:
+def launched(*command: str, era: str = "2025-11-25", **environment: str) -> Iterator[Server]:
+    """A server process; `command` is what follows `python`."""
+    with (
+        TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+            env={**os.environ, **environment},
+        ) as process,
+    ):  # fmt: skip
         try:
-            yield Server(process, era)
+            yield Server(process, errors, era)
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+@contextmanager
+def started(address: str, *flags: str, era: str = "2025-11-25") -> Iterator[Server]:
+    """The server with a key, and the API at this address."""
+    with launched(
+        "-m", "mcp_batch_tools", *flags, era=era, ANTHROPIC_API_KEY=KEY, ANTHROPIC_BASE_URL=address
+    ) as server:
+        yield server
 
 
 def test_the_whole_story_over_a_real_wire(era: str) -> None:
@@ -100,8 +124,7 @@ def test_the_whole_story_over_a_real_wire(era: str) -> None:
 def test_the_server_exits_at_the_end_of_its_input_without_a_word() -> None:
     with served(Sandbox()) as address, started(address) as server:
         server.call("list_message_batches")
-        out, err = server.process.communicate(timeout=10)
-        assert (server.process.returncode, out, err) == (0, "", "")
+        assert server.finish() == (0, "", "")
 
 
 def test_the_end_of_the_input_ends_a_call_that_is_waiting() -> None:
@@ -111,24 +134,28 @@ def test_the_end_of_the_input_ends_a_call_that_is_waiting() -> None:
         waiting = {"name": "get_message_batch", "arguments": {"message_batch_id": running, "wait_seconds": 50}}
         server.send({"jsonrpc": "2.0", "id": 99, "method": "tools/call", "params": waiting})
         server.call("list_message_batches")
-        _, err = server.process.communicate(timeout=10)
-        assert server.process.returncode == 0
+        status, _, err = server.finish()
+        assert status == 0
         assert "Traceback" not in err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("command", [[], ["sandbox", "--port", "0"]])
-def test_ctrl_c_prints_no_traceback(command: list[str]) -> None:
+def test_ctrl_c_ends_a_server_at_once_although_its_input_stays_open() -> None:
+    with launched("-m", "mcp_batch_tools") as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(10) == -signal.SIGINT
+        assert server.errors() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_ends_a_sandbox_without_a_traceback() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "mcp_batch_tools", *command],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "mcp_batch_tools", "sandbox", "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
-        if command:
-            assert process.stdout is not None
-            assert "127.0.0.1" in process.stdout.readline()
-        else:
-            Server(process, "2025-11-25")
+        assert process.stdout is not None
+        assert "127.0.0.1" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=10)
         assert "Traceback" not in err
@@ -144,7 +171,7 @@ def test_debug_logging_holds_the_key_nowhere_also_where_the_api_echoes_it() -> N
         failed = server.call("get_message_batch", message_batch_id=batch)
         server.call("get_message_batch", message_batch_id=KEY)
         server.call("delete_message_batch", message_batch_id=batch)
-        out, err = server.process.communicate(timeout=10)
+        _, out, err = server.finish()
         assert "[redacted]" in failed["content"][0]["text"]
         assert "DEBUG" in err
         assert KEY not in err + out + "".join(server.lines)
@@ -160,13 +187,25 @@ def test_the_demo_walks_the_story_to_its_end() -> None:
     assert "All steps went as told." in done.stdout
 
 
-def test_a_key_alone_is_enough_and_no_key_still_starts() -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANTHROPIC_")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mcp_batch_tools"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-    with process:
-        server = Server(process, "2025-11-25")
+def test_without_a_key_the_server_starts_and_says_what_to_set() -> None:
+    with launched("-m", "mcp_batch_tools") as server:
         assert "ANTHROPIC_API_KEY" in server.call("list_message_batches")["content"][0]["text"]
-        process.communicate(timeout=10)
+
+
+def test_a_client_that_does_not_listen_any_more_causes_no_traceback() -> None:
+    with launched("-m", "mcp_batch_tools") as server:
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+        for number in range(3):
+            server.send({"jsonrpc": "2.0", "id": 900 + number, "method": "tools/list", "params": {}})
+        assert server.process.stdin is not None
+        server.process.stdin.close()
+        server.process.wait(20)
+        assert "Traceback" not in server.errors()
+
+
+def test_the_demo_imports_nothing_from_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "tenacity.py").write_text("raise SystemExit(99)")
+    command = str(Path(sys.executable).with_name("mcp-batch-tools"))
+    done = subprocess.run([command, "demo"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import mcp_batch_tools
 
 PACKAGE = Path(mcp_batch_tools.__file__).parent
-SEAM = {"errors", "models", "wire", "client", "settings"}
+SEAM = {"clock", "errors", "models", "wire", "retries", "client", "settings"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
@@ -14,12 +14,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": set(),
     "settings": set(),
     "wire": {"errors"},
-    "client": {"errors", "models", "wire"},
+    "clock": set(),
+    "retries": {"clock", "errors"},
+    "client": {"clock", "errors", "models", "retries", "wire"},
     "sandbox": set(),
-    "tools": SEAM,
-    "server": {*SEAM, "tools", "sandbox"},
+    "untrusted": set(),
+    "ledger": {"errors"},
+    "consent": {"models", "settings"},
+    "tools": {*SEAM, "consent", "ledger", "untrusted"},
+    "server": {*SEAM, "tools", "sandbox", "ledger"},
     "demo": {"server", "sandbox"},
-    "cli": {*SEAM, "tools", "server", "sandbox", "demo"},
+    "cli": {*SEAM, "tools", "server", "sandbox", "demo", "ledger", "untrusted"},
 }
 
 

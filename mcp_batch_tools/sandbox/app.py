@@ -125,6 +125,10 @@ class Sandbox:
         self._batches_of(self._workspace(key))[batch.id] = batch
         return batch.id
 
+    def remove_batch(self, message_batch_id: str, *, key: str) -> None:
+        """Take a batch out of the workspace of `key`, as if somebody else had deleted it."""
+        del self._batches_of(self._workspace(key))[message_batch_id]
+
     def seed(self, key: str) -> None:
         """Fill the workspace of `key` with a few batches in every state."""
         self.add_batch(40, key=key, age=31 * _DAY)
@@ -142,7 +146,9 @@ class Sandbox:
         async def endpoint(http: HttpRequest) -> Response:
             return await self._answer(http, acts)
 
-        return Route(path, endpoint, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+        route = Route(path, endpoint)
+        route.methods = None  # all: a method that there is not is refused in the envelope too
+        return route
 
     async def _answer(self, http: HttpRequest, acts: Mapping[str, tuple[str, Act]]) -> Response:
         """Note the request, let a fault strike, and give every answer its headers."""

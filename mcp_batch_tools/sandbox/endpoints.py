@@ -1,5 +1,6 @@
 """The endpoints of the Message Batches API, each a function of a call."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Call:
 
 async def unknown(call: Call) -> Response:
     """A path that there is not, or a method that it has not."""
-    raise Refusal(404, "Not found") if call.http.path_params.get("anything") else Refusal(405, "Method Not Allowed")
+    raise Refusal(404, "Not found") if "anything" in call.http.path_params else Refusal(405, "Method Not Allowed")
 
 
 async def over_the_limit(call: Call) -> Response:
@@ -146,6 +147,7 @@ async def results(call: Call) -> Response:
         lines = (line(batch, number) for number in batch.in_result_order())
         while chunk := b"".join(islice(lines, _LINES_AT_ONCE)):
             yield chunk
+            await asyncio.sleep(0)  # or nobody notices that a client has gone, and no other request gets its turn
 
     return StreamingResponse(chunks(), media_type="application/x-jsonl")
 

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from math import ceil
 
+_ROUNDING = 1e-6  # who waits as long as was asked must pass, whatever the fractions add up to
+
 
 class RateLimit:
     """`requests_per_minute` may pass at once, and come back evenly within a minute."""
@@ -18,7 +20,7 @@ class RateLimit:
             passed = (now - self._seen).total_seconds()
             self._left = min(self._limit, self._left + passed * self._limit / 60)
         self._seen = now
-        admitted = self._left >= 1
+        admitted = self._left >= 1 - _ROUNDING
         self._left -= admitted
         return admitted
 
@@ -27,9 +29,9 @@ class RateLimit:
         full = now + timedelta(seconds=(self._limit - self._left) * 60 / self._limit)
         headers = {
             "anthropic-ratelimit-requests-limit": str(self._limit),
-            "anthropic-ratelimit-requests-remaining": str(int(self._left)),
+            "anthropic-ratelimit-requests-remaining": str(int(self._left + _ROUNDING)),
             "anthropic-ratelimit-requests-reset": f"{full:%Y-%m-%dT%H:%M:%SZ}",
         }
         if not admitted:
-            headers["retry-after"] = str(max(1, ceil((1 - self._left) * 60 / self._limit)))
+            headers["retry-after"] = str(max(1, ceil((1 - self._left - _ROUNDING) * 60 / self._limit)))
         return headers

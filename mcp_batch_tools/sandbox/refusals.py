@@ -45,7 +45,8 @@ class Refusal(Exception):
     def __init__(self, status: int, message: str | None = None, *, details: Mapping[str, object] | None = None) -> None:
         super().__init__(status, message)
         self.status = status
-        self.message = message or MESSAGES.get(status, "The request was refused.")
+        said = message or MESSAGES.get(status, "The request was refused.")
+        self.message = said.encode(errors="backslashreplace").decode()  # it may quote half a surrogate pair
         self.details = details
 
     def as_json(self, request_id: str) -> dict[str, object]:
@@ -82,7 +83,7 @@ def limit_of(text: str | None) -> int:
     """The `limit` of a list, 20 where there is none. The words of the refusals are a guess."""
     if text is None:
         return 20
-    if not re.fullmatch(r"-?\d{1,9}", text):
+    if not re.fullmatch(r"-?\d{1,1000}", text):
         raise Refusal(400, "limit: Input should be a valid integer, unable to parse string as an integer")
     limit = int(text)
     if limit < 1:
@@ -186,8 +187,8 @@ def params_error(params: dict[str, Any], version: str, betas: set[str]) -> tuple
         problem = "messages: Input should be a valid list"
     elif not messages:
         problem = "messages: at least one message is required"
-    elif not all(isinstance(message, dict) and message.get("role") in {"user", "assistant"} for message in messages):
-        problem = "messages.0.role: Input should be 'user' or 'assistant'"
+    elif (number := _first_without_role(messages)) is not None:
+        problem = f"messages.{number}.role: Input should be 'user' or 'assistant'"
     elif not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
         problem = "max_tokens: Input should be a valid integer"
     elif max_tokens < 1:
@@ -199,6 +200,27 @@ def params_error(params: dict[str, Any], version: str, betas: set[str]) -> tuple
     elif "speed" in params:
         problem = "`speed` is not supported in the Message Batches API"
     elif version == "2026-10-21":
-        refused = [name for name in ("temperature", "top_p", "top_k") if name in params]
-        problem = f"{refused[0]}: Extra inputs are not permitted" if refused else None
+        problem = _refused_since_2026(params)
     return None if problem is None else ("invalid_request_error", problem)
+
+
+def _first_without_role(messages: list[Any]) -> int | None:
+    roles = (message.get("role") if isinstance(message, dict) else None for message in messages)
+    return next((number for number, role in enumerate(roles) if role not in ("user", "assistant")), None)
+
+
+def _refused_since_2026(params: dict[str, Any]) -> str | None:
+    """What requests of the current version may not hold any more. The words are a guess."""
+    for name in ("temperature", "top_p", "top_k"):
+        if name in params:
+            return f"{name}: Extra inputs are not permitted"
+    for number, message in enumerate(params["messages"]):
+        content = message.get("content")
+        for index, block in enumerate(content if isinstance(content, list) else []):
+            where = f"messages.{number}.content.{index}"
+            match message["role"], block:
+                case "assistant", {"type": "document"}:
+                    return f"{where}: `document` blocks are not permitted in assistant messages"
+                case "user", {"type": "text", "citations": citations} if citations:
+                    return f"{where}.citations: Extra inputs are not permitted"
+    return None

@@ -13,15 +13,16 @@ from typing import Any
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
+from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 
-from mcp_batch_tools.errors import BatchError
+from mcp_batch_tools.errors import BatchError, LedgerError
 from mcp_batch_tools.settings import Settings
 from mcp_batch_tools.tools.browse import get_message_batch, list_message_batches
 from mcp_batch_tools.tools.cancel import cancel_message_batch
 from mcp_batch_tools.tools.delete import delete_message_batch
-from mcp_batch_tools.tools.failures import explain, explain_arguments
+from mcp_batch_tools.tools.failures import NO_CONSENT, explain, explain_arguments, explain_ledger
 
 SANDBOX_NOTE = "This is the sandbox: no real batch is touched, and nothing is billed."
 
@@ -46,7 +47,10 @@ _ENTRIES = (
 
 def catalogue(settings: Settings) -> list[Tool]:
     """The tools that a server with these settings offers, in the order in which a model should read them."""
-    return [_BatchTool.of(entry, settings) for entry in _ENTRIES]
+    if settings.read_only:
+        return [_BatchTool.of(entry, settings) for entry in _ENTRIES if entry.read_only]
+    allowed = [entry for entry in _ENTRIES if not (entry.destructive and settings.destructive == "block")]
+    return [_BatchTool.of(entry, settings) for entry in allowed]
 
 
 class _BatchTool(Tool):
@@ -77,15 +81,23 @@ class _BatchTool(Tool):
         try:
             result = await super().run(arguments, context, convert_result)
         except UnexpectedToolError as error:
-            if not isinstance(error.__cause__, BatchError):
-                raise
-            batch = arguments.get("message_batch_id")
-            said = explain(error.__cause__, batch if isinstance(batch, str) else None)
+            match error.__cause__:
+                case BatchError() as cause:
+                    said = explain(cause, arguments, self.settings.key_source)
+                case LedgerError() as cause:
+                    said = explain_ledger(cause)
+                case _:
+                    raise
             raise ToolError(self._marked(said)) from error.__cause__
         except ToolError as error:
-            if not isinstance(error.__cause__, ValidationError):
-                raise
-            raise ToolError(self._marked(explain_arguments(self.name, error.__cause__))) from error.__cause__
+            # The tools raise none: it comes from arguments that do not fit, or from an answer to a question that
+            # does not fit the question.
+            wrong = error.__cause__
+            said = explain_arguments(self.name, wrong) if isinstance(wrong, ValidationError) else NO_CONSENT
+            raise ToolError(self._marked(said)) from wrong
+        except MCPError as error:
+            # The client answered a question with an error, or was gone.
+            raise ToolError(self._marked(NO_CONSENT)) from error
         return self._checked(result) if isinstance(result, CallToolResult) else result
 
     def _marked(self, text: str) -> str:

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, Field, PlainSerializer, WithJsonS
 
 from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.models import MessageBatch
+from mcp_batch_tools.untrusted import all_visible
 
 
 async def _client(context: Context[Any, Any]) -> BatchClient:
@@ -44,7 +45,9 @@ class NextStep(BaseModel):
 
 def answer(facts: BaseModel | Mapping[str, Any]) -> CallToolResult:
     """The result of a tool: every fact both as structured content and as text, one line for each key."""
-    structured = dict(facts.model_dump(mode="json", exclude_none=True) if isinstance(facts, BaseModel) else facts)
+    structured = all_visible(
+        facts.model_dump(mode="json", exclude_none=True) if isinstance(facts, BaseModel) else facts
+    )
     return CallToolResult(content=[TextContent(type="text", text=_lines(structured))], structured_content=structured)
 
 

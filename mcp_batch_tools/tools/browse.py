@@ -29,10 +29,13 @@ from mcp_batch_tools.tools.answers import (
     requests,
     wait_step,
 )
+from mcp_batch_tools.untrusted import as_data
 
 _UPSTREAM_PAGE = 1000
 _MOST_PAGES = 5
 """Upstream pages that one call scans: 5,000 batches, a few seconds."""
+
+_NONE = "There are no batches in this workspace."
 
 Looked = TypeVar("Looked")
 
@@ -70,7 +73,7 @@ class MessageBatchDetails(BaseModel):
     id: str
     processing_status: str
     message: str
-    next_steps: list[NextStep]
+    possible_actions: list[NextStep]
     request_counts: RequestCounts
     created_at: Time
     expires_at: Time | None = None
@@ -111,7 +114,7 @@ async def list_message_batches(
             if (status is None or batch.processing_status == status) and (
                 created_before is None or batch.created_at < created_before
             ):
-                rows.append(_row(batch))
+                rows.append(_row(batch, client.now()))
                 if len(rows) == limit:
                     more = more or number < len(page.data)
                     break
@@ -123,7 +126,7 @@ async def list_message_batches(
     elif rows:
         message = f"{len(rows)} batch{'' if len(rows) == 1 else 'es'}, newest first."
     else:
-        message = "No batch fits." if filtered or scanned else "There are no batches in this workspace."
+        message = "No batch fits." if filtered else "There are no older batches." if cursor else _NONE
     if more:
         message += " Call again with cursor set to next_cursor for the next ones."
     return answer(MessageBatchList(message=message, batches=rows, next_cursor=cursor if more else None))
@@ -137,7 +140,7 @@ async def get_message_batch(
     With wait_seconds it waits for the batch to end; running out of time is no error, call it again then.
     """
     batch, waited = await wait_for_end(client, message_batch_id, wait_seconds, context)
-    return answer(details(batch, waited if wait_seconds else None))
+    return answer(details(batch, client.now(), waited if wait_seconds else None))
 
 
 async def wait_for_end(
@@ -152,14 +155,17 @@ async def wait_for_end(
     return batch, elapsed
 
 
-def details(batch: MessageBatch, waited: float | None) -> MessageBatchDetails:
+def details(batch: MessageBatch, now: datetime, waited: float | None) -> MessageBatchDetails:
     """A batch with what can be done with it now."""
     total = requests(batch.request_counts.total)
     after = f" after waiting {waited:.0f} s" if waited is not None else ""
-    readable = batch.ended and batch.archived_at is None
+    readable = batch.readable(now)
     match batch.processing_status:
         case "in_progress":
-            message = f"Still in progress{after}: {total}, created {moment(batch.created_at)}. No share can be told."
+            message = (
+                f"Still in progress{after}: {total}, created {moment(batch.created_at)}. How many have finished is not "
+                "known before the end."
+            )
             steps = [wait_step(batch.id), cancel_step(batch.id)]
         case "canceling":
             since = f" since {moment(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
@@ -172,25 +178,27 @@ def details(batch: MessageBatch, waited: float | None) -> MessageBatchDetails:
             message = f"Ended and archived: {outcomes(batch)}. Its results are gone; the record can be deleted."
             steps = [delete_step(batch.id)]
         case _:
-            message = f"This version does not know the status {batch.processing_status!r}; it counts as not ended."
+            message = (
+                f"This version does not know the status {as_data(batch.processing_status)}; it counts as not ended."
+            )
             steps = [wait_step(batch.id)]
     return MessageBatchDetails(
         **{name: getattr(batch, name) for name in MessageBatch.model_fields.keys() & MessageBatchDetails.model_fields},
         message=message,
-        next_steps=steps,
+        possible_actions=steps,
         results_until=batch.results_until if readable else None,
         waited_seconds=None if waited is None else round(waited),
     )
 
 
-def _row(batch: MessageBatch) -> Row:
+def _row(batch: MessageBatch, now: datetime) -> Row:
     counts = batch.request_counts.model_dump(exclude={"processing"}, exclude_defaults=True)
     return Row(
         id=batch.id,
         processing_status=batch.processing_status,
         created_at=batch.created_at,
         ended_at=batch.ended_at,
-        results_until=batch.results_until if batch.ended and batch.archived_at is None else None,
+        results_until=batch.results_until if batch.readable(now) else None,
         requests=batch.request_counts.total,
         outcomes=counts,
     )

@@ -2,28 +2,34 @@
 
 from typing import Annotated, Any, Literal
 
+from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import CallToolResult
 from pydantic import BaseModel
 
 from mcp_batch_tools.client import BatchClient
+from mcp_batch_tools.consent import CancelChoice, Decision, Refused, cancel_question, decided, settled
 from mcp_batch_tools.errors import ApiError, BatchError
 from mcp_batch_tools.models import MessageBatch, MessageBatchId, RequestCounts
+from mcp_batch_tools.tools.acts import receipt, settle_earlier
 from mcp_batch_tools.tools.answers import (
     Client,
     NextStep,
     Time,
     WaitSeconds,
     answer,
-    delete_step,
     moment,
     outcomes,
     requests,
     wait_step,
 )
 from mcp_batch_tools.tools.browse import wait_for_end
+from mcp_batch_tools.untrusted import as_data
 
-Outcome = Literal["cancellation_requested", "already_canceling", "already_ended", "unknown_status"]
+Outcome = Literal[
+    "cancellation_requested", "already_canceling", "already_ended", "unknown_status", "declined", "cannot_ask"
+]
 
 
 class CancelAnswer(BaseModel):
@@ -40,18 +46,40 @@ class CancelAnswer(BaseModel):
     ended_at: Time | None = None
 
 
+async def _look(message_batch_id: str, client: Client) -> MessageBatch:
+    return await client.retrieve(message_batch_id)
+
+
+Seen = Annotated[MessageBatch, Resolve(_look)]
+
+
+async def _consent(batch: Seen, context: Context[Any, Any]) -> Elicit[CancelChoice] | Decision | None:
+    if batch.processing_status != "in_progress":
+        return None
+    return decided(context.request_context.lifespan_context.settings.destructive, context, cancel_question(batch))
+
+
 async def cancel_message_batch(
-    message_batch_id: MessageBatchId, client: Client, context: Context[Any, Any], wait_seconds: WaitSeconds = 0
+    message_batch_id: MessageBatchId,
+    client: Client,
+    context: Context[Any, Any],
+    seen: Seen,
+    consent: Annotated[ElicitationResult[CancelChoice], Resolve(_consent)],
+    wait_seconds: WaitSeconds = 0,
 ) -> Annotated[CallToolResult, CancelAnswer]:
     """Ask the API to stop a Message Batch that is in progress. Requests that have finished are kept and billed.
 
     Cancellation takes a while: the batch is "canceling" until it is "ended". It cannot be undone.
     """
-    seen = await client.retrieve(message_batch_id)
     if seen.processing_status != "in_progress":
-        return answer(await _settled(client, seen, _not_needed(seen), wait_seconds, context))
+        return answer(await _settled(client, seen, await _not_needed(seen, context), wait_seconds, context))
+    decision = settled(consent)
+    if isinstance(decision, Refused):
+        return answer(_answered(seen, decision.reason, decision.message, []))
     try:
-        seen = await client.cancel(message_batch_id)
+        async with receipt(context, "cancel", seen, decision) as act:
+            seen = await client.cancel(message_batch_id)
+            act.request_id = seen.request_id
     except ApiError as error:
         if error.status != 400:
             raise
@@ -59,18 +87,19 @@ async def cancel_message_batch(
         seen = await client.retrieve(message_batch_id)
         if seen.processing_status == "in_progress":
             raise error from None
-        return answer(await _settled(client, seen, _not_needed(seen), wait_seconds, context))
+        outcome = await _not_needed(seen, context)
+        if error.may_have_acted and seen.cancel_initiated_at:
+            outcome = "cancellation_requested"  # by an earlier try, whose answer was lost
+        return answer(await _settled(client, seen, outcome, wait_seconds, context))
     return answer(await _settled(client, seen, "cancellation_requested", wait_seconds, context))
 
 
-def _not_needed(batch: MessageBatch) -> Outcome:
-    match batch.processing_status:
-        case "ended":
-            return "already_ended"
-        case "canceling":
-            return "already_canceling"
-        case _:
-            return "unknown_status"
+async def _not_needed(batch: MessageBatch, context: Context[Any, Any]) -> Outcome:
+    """Why nothing is sent; what became of an earlier cancellation without an answer is plain now, too."""
+    if batch.processing_status not in {"canceling", "ended"}:
+        return "unknown_status"
+    await settle_earlier(context, "cancel", batch.id, "done" if batch.cancel_initiated_at else "failed")
+    return "already_ended" if batch.ended else "already_canceling"
 
 
 async def _settled(
@@ -84,12 +113,17 @@ async def _settled(
         except BatchError:
             # The cancellation stands although watching it failed: an error here would hide that.
             lost = " Watching it failed, so this is how it was last seen."
+    steps = [] if batch.ended else [wait_step(batch.id)]
+    return _answered(batch, outcome, _message(batch, outcome) + lost, steps)
+
+
+def _answered(batch: MessageBatch, outcome: Outcome, message: str, steps: list[NextStep]) -> CancelAnswer:
     return CancelAnswer(
         id=batch.id,
         outcome=outcome,
         processing_status=batch.processing_status,
-        message=_message(batch, outcome) + lost,
-        next_steps=[delete_step(batch.id)] if batch.ended else [wait_step(batch.id), delete_step(batch.id)],
+        message=message,
+        next_steps=steps,
         request_counts=batch.request_counts,
         created_at=batch.created_at,
         cancel_initiated_at=batch.cancel_initiated_at,
@@ -107,15 +141,17 @@ def _message(batch: MessageBatch, outcome: Outcome) -> str:
                 return f"There was nothing to cancel, and nothing was changed. {ended}"
             case "already_canceling":
                 return f"It was being stopped already. {ended} {kept}"
-            case _:
+            case _ if batch.request_counts.canceled:
                 return f"The cancellation went through. {ended} {kept}"
+            case _:
+                return f"The cancellation came too late to stop anything. {ended} {kept}"
     match outcome:
         case "already_canceling":
             return f"It is being stopped already{since}; wait for it to end, and do not cancel it again."
         case "unknown_status":
             return (
-                f"This version does not know the status {batch.processing_status!r}, so nothing was sent to stop it "
-                "and nothing was changed."
+                f"This version does not know the status {as_data(batch.processing_status)}, so nothing was sent to "
+                "stop it and nothing was changed."
             )
         case _:
             total = requests(batch.request_counts.total)

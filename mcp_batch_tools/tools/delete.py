@@ -1,12 +1,17 @@
 """Deleting one batch: `delete_message_batch`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import CallToolResult
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from mcp_batch_tools.consent import Decision, DeleteChoice, Refused, decided, delete_question, settled
 from mcp_batch_tools.errors import ApiError
 from mcp_batch_tools.models import MessageBatch, MessageBatchId, RequestCounts
+from mcp_batch_tools.tools.acts import receipt, settle_earlier
 from mcp_batch_tools.tools.answers import (
     Client,
     NextStep,
@@ -18,6 +23,7 @@ from mcp_batch_tools.tools.answers import (
     requests,
     wait_step,
 )
+from mcp_batch_tools.untrusted import as_data
 
 
 class Deleted(BaseModel):
@@ -27,12 +33,15 @@ class Deleted(BaseModel):
     type: Literal["message_batch_deleted"]
 
 
+Reason = Literal["in_progress", "canceling", "unknown_status", "declined", "cannot_ask"]
+
+
 class NotDeleted(BaseModel):
     """Nothing was changed, and how to get to the goal."""
 
     id: str
     type: Literal["message_batch_not_deleted"]
-    reason: Literal["in_progress", "canceling", "unknown_status"]
+    reason: Reason
     processing_status: str
     message: str
     next_steps: list[NextStep]
@@ -48,32 +57,61 @@ class DeleteAnswer(RootModel[Annotated[Deleted | NotDeleted, Field(discriminator
     model_config = ConfigDict(json_schema_extra={"type": "object"})
 
 
+async def _look(message_batch_id: str, client: Client, context: Context[Any, Any]) -> MessageBatch | Deleted:
+    """The batch, or the deleted object where an earlier delete of ours, whose answer was lost, turns out to be done."""
+    try:
+        return await client.retrieve(message_batch_id)
+    except ApiError as error:
+        if error.gone and await settle_earlier(context, "delete", message_batch_id, "done"):
+            return Deleted(id=message_batch_id, type="message_batch_deleted")
+        raise
+
+
+Seen = Annotated[MessageBatch | Deleted, Resolve(_look)]
+
+
+async def _consent(batch: Seen, context: Context[Any, Any]) -> Elicit[DeleteChoice] | Decision | None:
+    if isinstance(batch, Deleted) or not batch.ended:
+        return None
+    return decided(context.request_context.lifespan_context.settings.destructive, context, delete_question(batch))
+
+
 async def delete_message_batch(
-    message_batch_id: MessageBatchId, client: Client
+    message_batch_id: MessageBatchId,
+    client: Client,
+    context: Context[Any, Any],
+    batch: Seen,
+    consent: Annotated[ElicitationResult[DeleteChoice], Resolve(_consent)],
 ) -> Annotated[CallToolResult, DeleteAnswer]:
     """Delete an ended Message Batch and its results for good. This cannot be undone.
 
     Checks the status first. A batch that has not ended is not deleted: the answer says how to get there.
     """
-    batch = await client.retrieve(message_batch_id)
+    if isinstance(batch, Deleted):
+        return answer(batch)
     if not batch.ended:
         return answer(_guidance(batch))
+    decision = settled(consent)
+    if isinstance(decision, Refused):
+        return answer(_not_deleted(batch, decision.reason, decision.message, []))
     try:
-        deleted = await client.delete(message_batch_id)
+        async with receipt(context, "delete", batch, decision) as act:
+            deleted = await client.delete(message_batch_id)
+            act.request_id = deleted.request_id
     except ApiError as error:
         if error.status != 400:
             raise
         # Refused although it was seen as ended: what it is now decides, not the wording of the refusal.
-        batch = await client.retrieve(message_batch_id)
-        if batch.ended:
+        batch = await _look(message_batch_id, client, context)
+        if not isinstance(batch, Deleted) and batch.ended:
             raise error from None
-        return answer(_guidance(batch))
+        return answer(batch if isinstance(batch, Deleted) else _guidance(batch))
     return answer(Deleted(id=deleted.id, type=deleted.type))
 
 
 def _guidance(batch: MessageBatch) -> NotDeleted:
     """Why a batch that has not ended was not deleted, and the calls that lead there."""
-    reason: Literal["in_progress", "canceling", "unknown_status"]
+    reason: Reason
     match batch.processing_status:
         case "in_progress":
             reason = "in_progress"
@@ -94,10 +132,14 @@ def _guidance(batch: MessageBatch) -> NotDeleted:
         case _:
             reason = "unknown_status"
             message = (
-                f"Nothing was deleted: this version does not know the status {batch.processing_status!r}, and only a "
-                "batch that is surely ended is deleted. Wait, and look at it again."
+                f"Nothing was deleted: this version does not know the status {as_data(batch.processing_status)}, and "
+                "only a batch that is surely ended is deleted. Wait, and look at it again."
             )
             steps = [wait_step(batch.id), delete_step(batch.id)]
+    return _not_deleted(batch, reason, message, steps)
+
+
+def _not_deleted(batch: MessageBatch, reason: Reason, message: str, steps: list[NextStep]) -> NotDeleted:
     return NotDeleted(
         id=batch.id,
         type="message_batch_not_deleted",

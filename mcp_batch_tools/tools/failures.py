@@ -1,8 +1,12 @@
 """The one place that turns failures into sentences: what happened, what state things are in, what to do next."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import ValidationError
 
-from mcp_batch_tools.errors import ApiError, BadAnswer, BatchError, NoAnswer, NotConfigured
+from mcp_batch_tools.errors import ApiError, BadAnswer, BadSetup, BatchError, LedgerError, NoAnswer, NotConfigured
+from mcp_batch_tools.untrusted import as_data, as_name
 
 _UNREACHED = {
     "name": "the name of its host could not be resolved",
@@ -14,17 +18,46 @@ _UNREACHED = {
 }
 _FIXES = {
     "name": "The user should check the network and ANTHROPIC_BASE_URL.",
-    "connect": "The user should check the network and ANTHROPIC_BASE_URL; calling the same tool again is safe.",
+    "connect": "The user should check the network, the proxy variables and ANTHROPIC_BASE_URL; calling the same tool "
+    "again is safe.",
     "tls": "The user should check ANTHROPIC_BASE_URL, and SSL_CERT_FILE where a private certificate is used.",
     "proxy": "The user should check HTTPS_PROXY and NO_PROXY.",
 }
-_MOST_CHARACTERS = 300
+_AGAIN = "Calling the same tool again is safe."
+_ADDRESS = "The user should check that ANTHROPIC_BASE_URL is the API, and look at the proxy variables."
+
+NO_CONSENT = (
+    "The person was asked, but no answer came back that could be read, so there is no consent. Nothing was changed. "
+    "Do not retry, and do not work around it: tell the user."
+)
 
 
-def explain(error: BatchError, message_batch_id: str | None) -> str:
-    """Three sentences about a failed call for the model; `message_batch_id` is the batch that it was about."""
-    what, next_step = _what_and_next(error, message_batch_id)
-    return f"{what} {_state(error, message_batch_id)} {next_step}"
+def explain(error: BatchError, arguments: Mapping[str, Any], key_source: str | None) -> str:
+    """Three sentences about a failed call for the model; `arguments` are those of the tool, which fit its schema."""
+    batch = arguments.get("message_batch_id")
+    match error:
+        case NotConfigured():
+            what, next_step = _not_configured()
+        case BadSetup():
+            what = f"The connection to the Anthropic API cannot be set up as configured: {as_data(error.text)}."
+            next_step = "The user should check ANTHROPIC_BASE_URL, the proxy variables, SSL_CERT_FILE and SSL_CERT_DIR."
+        case ApiError():
+            said = f": {as_data(error.message)}" if error.message else ", without a message"
+            kind = f"HTTP {error.status} {as_name(error.type)}".rstrip()
+            what = f"The Anthropic API answered {error.endpoint} with {kind}{said}{_request(error.request_id)}."
+            next_step = _look(batch) if error.may_have_acted else _after(error, arguments, key_source)
+        case NoAnswer():
+            what = f"The Anthropic API could not be asked ({error.endpoint}): {_UNREACHED[error.reason]}."
+            next_step = _look(batch) if error.may_have_acted else _FIXES.get(error.reason, _AGAIN)
+        case BadAnswer():
+            what = (
+                f"The Anthropic API answered {error.endpoint} with HTTP {error.status}, but the body is not what it "
+                f"should be: {as_data(error.text)}{_request(error.request_id)}."
+            )
+            next_step = _look(batch) if error.may_have_acted else _ADDRESS
+        case _:
+            raise error
+    return f"{what} {_state(error, batch)} {next_step}"
 
 
 def explain_arguments(tool: str, error: ValidationError) -> str:
@@ -33,8 +66,10 @@ def explain_arguments(tool: str, error: ValidationError) -> str:
     for problem in error.errors(include_input=False, include_url=False):
         name = ".".join(str(part) for part in problem["loc"]) or "arguments"
         match problem["type"]:
-            case "string_pattern_mismatch" if name == "message_batch_id":
+            case "string_pattern_mismatch" | "string_type" if name == "message_batch_id":
                 said = "is not an id: ids look like msgbatch_01HkcTjaV5uDC8jWR4ZsDV8d"
+            case "string_pattern_mismatch" if name == "cursor":
+                said = "is not the next_cursor of an earlier answer"
             case "extra_forbidden":
                 said = f"is not an argument of {tool}"
             case "missing":
@@ -42,7 +77,7 @@ def explain_arguments(tool: str, error: ValidationError) -> str:
             case _:
                 said = problem["msg"].removeprefix("Value error, ")
                 said = said[:1].lower() + said[1:]
-        problems.append(f"{_quoted(name, 60)} {said}")
+        problems.append(f"{as_name(name)} {said}")
     ids = "; list_message_batches shows the ids" if "message_batch_id" in " ".join(problems) else ""
     return (
         f"The arguments of {tool} do not fit: {'; '.join(problems[:5])}. Nothing was sent and nothing was changed. "
@@ -50,34 +85,21 @@ def explain_arguments(tool: str, error: ValidationError) -> str:
     )
 
 
-def _what_and_next(error: BatchError, batch: str | None) -> tuple[str, str]:
-    match error:
-        case NotConfigured():
-            return (
-                "No API key is configured.",
-                "The user should set ANTHROPIC_API_KEY in the server's environment and restart it, "
-                "or start it with --sandbox, which needs none.",
-            )
-        case ApiError():
-            said = f": {_quoted(error.message)}" if error.message else ", without a message"
-            what = f"The Anthropic API answered {error.endpoint} with HTTP {error.status} {error.type}".rstrip()
-            return f"{what}{said}{_request(error.request_id)}.", _after(error, batch)
-        case NoAnswer():
-            fix = _FIXES.get(error.reason, "")
-            if not error.may_have_acted:
-                fix = fix or "Calling the same tool again is safe."
-            return (
-                f"The Anthropic API could not be asked ({error.endpoint}): {_UNREACHED[error.reason]}.",
-                fix or _look(batch),
-            )
-        case BadAnswer():
-            return (
-                f"The Anthropic API answered {error.endpoint} with HTTP {error.status}, but the body is not what it "
-                f"should be: {_quoted(error.text)}{_request(error.request_id)}.",
-                _look(batch) if error.may_have_acted else "The user should check that ANTHROPIC_BASE_URL is the API.",
-            )
-        case _:
-            raise error
+def explain_ledger(error: LedgerError) -> str:
+    """Three sentences about an act that did not happen, because its receipt could not be written."""
+    return (
+        f"The receipt of this act cannot be written to {error.path}: {as_data(str(error))}. Without it nothing is "
+        "done, so nothing was changed. The user should see to that file, or choose another folder with --state-dir; "
+        "then call the same tool again."
+    )
+
+
+def _not_configured() -> tuple[str, str]:
+    return (
+        "No API key is configured.",
+        "The user should set ANTHROPIC_API_KEY in the server's environment and restart it, or start it with "
+        "--sandbox, which needs none.",
+    )
 
 
 def _state(error: BatchError, batch: str | None) -> str:
@@ -87,33 +109,35 @@ def _state(error: BatchError, batch: str | None) -> str:
     return f"Whether {batch or 'the batch'} was {acts[error.endpoint]} is unknown."
 
 
-def _after(error: ApiError, batch: str | None) -> str:
-    if error.may_have_acted:
-        return _look(batch)
+def _after(error: ApiError, arguments: Mapping[str, Any], key_source: str | None) -> str:
+    """What to do after a refusal, that is, where nothing was changed."""
+    batch = arguments.get("message_batch_id")
     match error.status:
         case 401:
-            return "The user should check ANTHROPIC_API_KEY; until then no tool of this server can work."
+            return f"The user should check {key_source}; until then no tool of this server can work."
         case 402:
             return "The user should look at the billing of the account; repeating the call does not help."
         case 403:
             return "The user should check what the key may do, and in which workspace; repeating does not help."
-        case 404:
+        case 404 if batch and error.gone:
             return (
-                f"{batch or 'It'} is already gone, or never was in the workspace of this key (a batch created seconds "
-                "ago can be missing for a moment): call list_message_batches to see what is there."
+                f"{batch} is already gone, or never was in the workspace of this key (a batch created seconds ago can "
+                "be missing for a moment): call list_message_batches to see what is there."
             )
+        case 400 | 404 if arguments.get("cursor") and error.type in {"not_found_error", "invalid_request_error"}:
+            return "The batch that the cursor names may be gone: call list_message_batches again without cursor."
         case 413:
             return "Send fewer or shorter requests in one batch: 256 MB is the most."
-        case 429 if error.error_code:
+        case _ if error.spending_limit:
             return "A spending limit is reached: the user should raise it, and repeating the call does not help."
-        case 429 | 529:
-            return f"Wait {_seconds(error.retry_after)}, then call the same tool again."
-        case status if status >= 500 or status in {408, 409}:
-            return "It is the API's side that failed: call the same tool again in a minute."
-        case _ if batch:
-            return "Call get_message_batch to see the batch as it is now; repeating the same call does not help."
+        case status if status in {408, 409, 429} or status >= 500:
+            wait = f"{error.retry_after:.0f} seconds" if error.retry_after else "a minute"
+            whose = "" if status == 429 else "It is the API's side that failed: "
+            return f"{whose}{'wait' if whose else 'Wait'} {wait}, then call the same tool again."
+        case 400 | 422:
+            return "Repeating the same call does not help; the user should see this message."
         case _:
-            return "Correct the arguments; repeating the same call does not help."
+            return _ADDRESS
 
 
 def _look(batch: str | None) -> str:
@@ -125,16 +149,5 @@ def _look(batch: str | None) -> str:
     return "Do not repeat the call; call list_message_batches to see what is there."
 
 
-def _seconds(retry_after: float | None) -> str:
-    return f"{retry_after:.0f} seconds" if retry_after else "a minute"
-
-
 def _request(request_id: str | None) -> str:
-    return f" (request {_quoted(request_id, 80)})" if request_id else ""
-
-
-def _quoted(text: str, most: int = _MOST_CHARACTERS) -> str:
-    """Text of another's making on one line, its control characters gone and its end marked where it was cut."""
-    plain = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    plain = plain.removesuffix(".")
-    return plain if len(plain) <= most else f"{plain[:most]}…"
+    return f" (request {as_name(request_id)})" if request_id else ""

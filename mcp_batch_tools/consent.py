@@ -1,0 +1,152 @@
+"""Who decides on an act that destroys: the policy, and the question that is put to the person.
+
+Nothing is destroyed unless one of these holds: the person was asked and chose it, the policy says that nobody need be
+asked, nothing can be lost, or the client declares that it cannot ask, so that the approval of destructive tools by
+the host is the gate. What a client can do may be unknown; that is never taken for "need not be asked".
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, DeclinedElicitation
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import Elicit
+from pydantic import BaseModel, Field
+
+from mcp_batch_tools.models import MessageBatch
+from mcp_batch_tools.settings import DestructivePolicy
+
+Ability = Literal["able", "unable", "unknown"]
+How = Literal["asked and accepted", "host approval", "policy allow", "nothing to lose"]
+
+_INPUT_REQUIRED = "2026-07-28"
+"""From this protocol version on, questions travel in the answer of a call; before, as a request of the server."""
+
+
+class DeleteChoice(BaseModel):
+    """What the person fills in when asked about a delete."""
+
+    choice: Literal["delete", "keep"] = Field(
+        title="Your choice", description="delete: the batch and its results are gone for good. keep: nothing changes."
+    )
+
+
+class CancelChoice(BaseModel):
+    """What the person fills in when asked about a cancellation."""
+
+    choice: Literal["cancel", "keep running"] = Field(
+        title="Your choice",
+        description="cancel: requests that have not finished are stopped. keep running: nothing changes.",
+    )
+
+
+Choice = DeleteChoice | CancelChoice
+
+
+@dataclass(frozen=True)
+class Granted:
+    """The act may happen, and how that was decided: it stands in the receipt."""
+
+    how: How
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The act must not happen."""
+
+    reason: Literal["declined", "cannot_ask"]
+    message: str
+
+
+Decision = Granted | Refused
+
+_STOP = "Do not retry, and do not work around it."
+
+
+def ability_of(context: Context[Any, Any]) -> Ability:
+    """Whether this client can put a form to the person."""
+    capabilities = context.client_capabilities
+    if capabilities is None:
+        return "unknown"
+    elicitation = capabilities.elicitation
+    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
+        return "unable"
+    if (context.protocol_version or "") < _INPUT_REQUIRED and not context.session.can_send_request:
+        return "unknown"  # it could ask, but no question reaches it
+    return "able"
+
+
+def decided(
+    policy: DestructivePolicy, context: Context[Any, Any], question: Elicit[Any] | None
+) -> Elicit[Any] | Decision:
+    """The question where the person must be asked, else the decision. `question` is None where nothing can be lost."""
+    if question is None:
+        return Granted("nothing to lose")
+    if policy == "allow":
+        return Granted("policy allow")
+    ability = ability_of(context)
+    if policy in {"ask", "require"} and ability == "able":
+        return question
+    if policy == "ask" and ability == "unable":
+        return Granted("host approval")
+    client = "this client cannot ask" if ability == "unable" else "it is unknown whether this client can ask"
+    return Refused(
+        "cannot_ask",
+        f"Nothing was changed: the person must be asked first (--destructive {policy}), and {client}. {_STOP} "
+        "The user can connect a client that supports elicitation, or change that option.",
+    )
+
+
+def settled(outcome: object) -> Decision:
+    """What the answer to a question comes to. Whatever is not plainly a consent is a refusal."""
+    match outcome:
+        case AcceptedElicitation(data=Granted() | Refused() as decision):
+            return decision
+        case AcceptedElicitation(data=DeleteChoice(choice="delete") | CancelChoice(choice="cancel")):
+            return Granted("asked and accepted")
+        case AcceptedElicitation(data=DeleteChoice() | CancelChoice()):
+            said = "chose to leave it as it is"
+        case DeclinedElicitation():
+            said = "declined"
+        case CancelledElicitation():
+            said = "dismissed the question"
+        case _:
+            raise TypeError(f"no outcome of a question: {outcome!r}")
+    return Refused("declined", f"Nothing was changed: the person was asked and {said}. {_STOP}")
+
+
+def delete_question(batch: MessageBatch) -> Elicit[DeleteChoice] | None:
+    """The question before a batch is deleted, or None where it holds nothing that could be lost.
+
+    It depends on nothing that changes once a batch has ended: an answer counts only for the very question asked.
+    """
+    counts = batch.request_counts
+    if batch.archived_at is not None or (counts.total and not counts.succeeded and not counts.errored):
+        return None
+    told = [f"{counts.succeeded:,} succeeded result{'' if counts.succeeded == 1 else 's'}"]
+    if counts.errored:
+        told.append(f"{counts.errored:,} error{'' if counts.errored == 1 else 's'}")
+    return Elicit(
+        f"Delete {batch.id} for good? {' and '.join(told)} (created {day(batch.created_at)}, "
+        f"{counts.total:,} request{'' if counts.total == 1 else 's'}) were never saved here and would otherwise last "
+        f"until {day(batch.results_until)}.",
+        DeleteChoice,
+    )
+
+
+def cancel_question(batch: MessageBatch) -> Elicit[CancelChoice]:
+    """The question before a batch is canceled. Counts can move while it runs, so it names only their sum."""
+    total = batch.request_counts.total
+    return Elicit(
+        f"Cancel {batch.id}? Up to {total:,} request{'' if total == 1 else 's'} still run{'s' if total == 1 else ''} "
+        f"(created {day(batch.created_at)}). Those that have finished stay in its results, and are billed; "
+        "the others are stopped and have no result.",
+        CancelChoice,
+    )
+
+
+def day(time: datetime) -> str:
+    """A day for a sentence, in UTC: `3 Nov 2026`."""
+    utc = time.astimezone(UTC)
+    return f"{utc.day} {utc:%b %Y}"

@@ -1,0 +1,94 @@
+"""Acts that destroy, and the receipt around them."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio.to_thread
+from mcp.server.mcpserver import Context
+
+from mcp_batch_tools.consent import Granted
+from mcp_batch_tools.errors import ApiError, BadAnswer, BatchError, LedgerError
+from mcp_batch_tools.models import MessageBatch
+
+if TYPE_CHECKING:
+    from mcp_batch_tools.ledger import Action, Outcome
+
+_log = logging.getLogger(__name__)
+_one_at_a_time = anyio.CapacityLimiter(1)
+_LONGEST_NAME = 100
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Act:
+    """An act on its way; what is known of it in the end goes into its receipt."""
+
+    request_id: str | None = None
+
+
+@asynccontextmanager
+async def receipt(
+    context: Context[Any, Any], action: "Action", batch: MessageBatch, granted: Granted
+) -> AsyncIterator[Act]:
+    """Write the intent, let the act happen, write the outcome.
+
+    Where it stays unknown what the act has done (no answer, or the call was given up), the receipt stays open.
+
+    Raises:
+        LedgerError: the intent could not be written, so the act has not begun.
+    """
+    parts = context.request_context.lifespan_context
+    counts, name = batch.request_counts.model_dump(), _client_name(context)
+    number = await _unhurried(lambda: parts.ledger.intend(action, batch.id, counts, granted.how, name))
+    act = Act()
+    try:
+        yield act
+    except BatchError as error:
+        if not error.may_have_acted:
+            note = f"HTTP {error.status}" if isinstance(error, ApiError | BadAnswer) else "nothing was sent"
+            request_id = error.request_id if isinstance(error, ApiError | BadAnswer) else None
+            await _completed(lambda: parts.ledger.complete(number, "failed", note=note, request_id=request_id))
+        raise
+    await _completed(lambda: parts.ledger.complete(number, "done", request_id=act.request_id))
+    await _completed(lambda: parts.ledger.settle(action, batch.id, "done", f"by receipt {number}"))
+
+
+async def settle_earlier(
+    context: Context[Any, Any], action: "Action", message_batch_id: str, outcome: "Outcome"
+) -> bool:
+    """Whether this installation began this act before without learning its outcome, which is `outcome` as seen now.
+
+    The receipt is completed with it.
+    """
+    parts = context.request_context.lifespan_context
+    if not parts.settings.ledger_folder.exists():
+        return False
+    return bool(
+        await _unhurried(lambda: parts.ledger.settle(action, message_batch_id, outcome, "seen by a later call"))
+    )
+
+
+def _client_name(context: Context[Any, Any]) -> str | None:
+    params = context.session.client_params
+    if params is None:
+        return None
+    parts = context.request_context.lifespan_context
+    name: str = parts.settings.redact(f"{params.client_info.name} {params.client_info.version}")
+    return name[:_LONGEST_NAME]
+
+
+async def _unhurried(work: Callable[[], Result]) -> Result:
+    """Run what may wait for another server's write in a thread, one at a time: it is one connection."""
+    return await anyio.to_thread.run_sync(work, limiter=_one_at_a_time)
+
+
+async def _completed(work: Callable[[], Any]) -> None:
+    """Write an outcome. The act has happened and its answer must not be lost to this; the receipt says "unknown"."""
+    try:
+        await _unhurried(work)
+    except LedgerError as error:
+        _log.error("The outcome of an act could not be written to %s: %s", error.path, error)

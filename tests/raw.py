@@ -1,0 +1,145 @@
+"""A client of its own making: JSON-RPC as it is on the wire, with any capabilities and any answer to a question."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import httpx2
+from mcp.client._memory import InMemoryTransport
+from mcp.server.mcpserver import MCPServer
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+from mcp_types.jsonrpc import jsonrpc_message_adapter
+
+INFO = {"name": "raw-client", "version": "7.1"}
+
+Answer = Callable[[dict[str, Any]], dict[str, Any] | None]
+"""From the parameters of a question to what is sent back: `{"result": …}`, `{"error": …}`, or None to leave instead."""
+
+
+class RawClient(Protocol):
+    """What the tests need of a client."""
+
+    asked: list[dict[str, Any]]
+
+    async def call(self, tool: str, arguments: dict[str, Any], answer: Answer) -> dict[str, Any] | None:
+        """Call a tool, answer its question where there is one; the whole JSON-RPC answer, None where it left before."""
+
+
+class _Streams:
+    def __init__(self, read: Any, write: Any, era: str, capabilities: dict[str, Any]) -> None:
+        self._read = read
+        self._write = write
+        self._era = era
+        self._capabilities = capabilities
+        self._number = 0
+        self.asked: list[dict[str, Any]] = []
+
+    async def start(self) -> None:
+        if self._era == "2025-11-25":
+            await self._send(
+                "initialize",
+                {"protocolVersion": self._era, "capabilities": self._capabilities, "clientInfo": INFO},
+            )
+            await self._receive()
+            await self._write.send(
+                SessionMessage(JSONRPCNotification(jsonrpc="2.0", method="notifications/initialized"))
+            )
+
+    async def call(self, tool: str, arguments: dict[str, Any], answer: Answer) -> dict[str, Any] | None:
+        params: dict[str, Any] = {"name": tool, "arguments": arguments}
+        await self._send("tools/call", params)
+        while True:
+            message = await self._receive()
+            if message.get("method") == "elicitation/create":
+                said = self._answered(message["params"], answer)
+                if said is None:
+                    return None
+                await self._write.send(SessionMessage(_reply(message["id"], said)))
+            elif message.get("result", {}).get("resultType") == "input_required":
+                result = message["result"]
+                responses = {}
+                for key, question in result["inputRequests"].items():
+                    said = self._answered(question["params"], answer)
+                    if said is None or "error" in said:
+                        return None  # in this era a client that fails to ask does not come back
+                    responses[key] = said["result"]
+                await self._send(
+                    "tools/call", {**params, "inputResponses": responses, "requestState": result["requestState"]}
+                )
+            elif "method" not in message:
+                return message
+
+    async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """One request and its answer."""
+        await self._send(method, params)
+        return await self._receive()
+
+    def _answered(self, asked: dict[str, Any], answer: Answer) -> dict[str, Any] | None:
+        self.asked.append(asked)
+        return answer(asked)
+
+    async def _send(self, method: str, params: dict[str, Any]) -> None:
+        self._number += 1
+        if self._era == "2026-07-28":
+            params = {
+                **params,
+                "_meta": {
+                    "io.modelcontextprotocol/protocolVersion": self._era,
+                    "io.modelcontextprotocol/clientInfo": INFO,
+                    "io.modelcontextprotocol/clientCapabilities": self._capabilities,
+                },
+            }
+        request = JSONRPCRequest(jsonrpc="2.0", id=self._number, method=method, params=params)
+        await self._write.send(SessionMessage(request))
+
+    async def _receive(self) -> dict[str, Any]:
+        received = await self._read.receive()
+        assert isinstance(received, SessionMessage)
+        message: dict[str, Any] = received.message.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return message
+
+
+def _reply(number: Any, said: dict[str, Any]) -> JSONRPCResponse | JSONRPCError:
+    reply = jsonrpc_message_adapter.validate_python({"jsonrpc": "2.0", "id": number, **said})
+    assert isinstance(reply, JSONRPCResponse | JSONRPCError)
+    return reply
+
+
+@asynccontextmanager
+async def over_streams(server: MCPServer[Any], era: str, capabilities: dict[str, Any]) -> AsyncIterator[_Streams]:
+    """A client as over stdio."""
+    async with InMemoryTransport(server) as (read, write):
+        client = _Streams(read, write, era, capabilities)
+        await client.start()
+        yield client
+
+
+class _Stateless:
+    def __init__(self, http: httpx2.AsyncClient) -> None:
+        self._http = http
+        self.asked: list[dict[str, Any]] = []
+
+    async def call(self, tool: str, arguments: dict[str, Any], answer: Answer) -> dict[str, Any] | None:
+        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+        response = await self._http.post("/mcp", json=request)
+        said: dict[str, Any] = response.json()
+        return said
+
+
+@asynccontextmanager
+async def over_stateless_http(server: MCPServer[Any]) -> AsyncIterator[_Stateless]:
+    """A client of 2025-11-25 whose abilities the server cannot know, since it keeps no session."""
+    app = server.streamable_http_app(stateless_http=True, json_response=True)
+    headers = {
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": "2025-11-25",
+        "host": "127.0.0.1:8000",
+    }
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=app), base_url="http://127.0.0.1:8000", headers=headers
+        ) as http,
+    ):
+        yield _Stateless(http)
