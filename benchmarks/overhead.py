@@ -4,7 +4,7 @@
 
 Both servers alternate, so that a noisy machine disturbs both alike. `start` is from the start of the process to the
 answer to its first `tools/list`; `call` is one `delete_message_batch` over stdio against an upstream that answers at
-once; `memory` is resident memory after the calls.
+once, with the receipt that ours writes; `memory` is resident memory, before the first call and after the last.
 """
 
 import argparse
@@ -23,6 +23,8 @@ SERVERS = {
     "bare": [sys.executable, str(HERE / "bare_server.py")],
     "ours": [str(Path(sys.executable).with_name("mcp-batch-tools"))],
 }
+
+Memory = dict[str, float]
 
 
 class Connection:
@@ -86,16 +88,17 @@ def main() -> None:
         }
         try:
             starts = _starts(environment, options.starts)
-            calls, memory = _calls(environment, options.calls)
+            calls, before, after = _calls(environment, options.calls)
         finally:
             upstream.kill()
             upstream.wait()
     _show("start", starts, 1000, "ms")
     _show("call", calls, 1000, "ms")
-    print(
-        f"memory  bare {memory['bare']:.1f} MiB, ours {memory['ours']:.1f} MiB, difference "
-        f"{memory['ours'] - memory['bare']:+.1f} MiB"
-    )
+    for when, memory in (("before the first call", before), ("after the last", after)):
+        print(
+            f"memory  {when}: bare {memory['bare']:.1f} MiB, ours {memory['ours']:.1f} MiB, difference "
+            f"{memory['ours'] - memory['bare']:+.1f} MiB"
+        )
 
 
 def _starts(environment: dict[str, str], rounds: int) -> dict[str, list[float]]:
@@ -111,19 +114,22 @@ def _starts(environment: dict[str, str], rounds: int) -> dict[str, list[float]]:
     return taken
 
 
-def _calls(environment: dict[str, str], rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+def _calls(environment: dict[str, str], rounds: int) -> tuple[dict[str, list[float]], Memory, Memory]:
     taken: dict[str, list[float]] = {name: [] for name in SERVERS}
     connections = {name: Connection(command, environment) for name, command in SERVERS.items()}
+    for connection in connections.values():
+        connection.ask("tools/list", {})
+    before = {name: connection.memory() for name, connection in connections.items()}
     for number in range(rounds + 20):
         for name, connection in connections.items():
             begin = time.perf_counter()
             connection.delete()
             if number >= 20:
                 taken[name].append(time.perf_counter() - begin)
-    memory = {name: connection.memory() for name, connection in connections.items()}
+    after = {name: connection.memory() for name, connection in connections.items()}
     for connection in connections.values():
         connection.close()
-    return taken, memory
+    return taken, before, after
 
 
 def _show(what: str, taken: dict[str, list[float]], unit: float, name: str) -> None:

@@ -7,6 +7,7 @@ import math
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
@@ -190,7 +191,10 @@ def _receipts(settings: Settings, *, as_json: bool) -> int:
 
     path = settings.ledger_folder / FILE
     try:
-        receipts = Ledger(settings.ledger_folder).receipts() if path.exists() else []
+        receipts = []
+        if path.exists():
+            with closing(Ledger(settings.ledger_folder)) as ledger:
+                receipts = ledger.receipts()
     except LedgerError as error:
         print(f"mcp-batch-tools: the receipts in {error.path} cannot be read: {error}.", file=sys.stderr)
         return 1

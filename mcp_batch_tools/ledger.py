@@ -7,7 +7,7 @@ keys. This module imports SQLAlchemy, so it is imported only by the first act, a
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +17,12 @@ from sqlalchemy import (
     JSON,
     URL,
     Column,
-    Connection,
     Index,
     Integer,
     MetaData,
     String,
     Table,
+    bindparam,
     create_engine,
     event,
     insert,
@@ -31,7 +31,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from mcp_batch_tools.errors import LedgerError
@@ -83,8 +82,18 @@ class Receipt:
     request_id: str | None
 
 
+# Built once: on the way of every act, building a statement costs more than running it.
+_intend = insert(_receipts).returning(_receipts.c.number)
+_complete = update(_receipts).where(_receipts.c.number == bindparam("of_number"))
+_complete_all = update(_receipts).where(
+    _receipts.c.action == bindparam("of_action"),
+    _receipts.c.message_batch_id == bindparam("of_batch"),
+    _receipts.c.outcome.is_(None),
+)
+
+
 class Ledger:
-    """The ledger in `folder`, which is made where it is missing. Each call is one short transaction, and blocks.
+    """The ledger in `folder`, which is made where it is missing. Each call is one statement, and blocks.
 
     Raises:
         LedgerError: in every method, where the file cannot be read or written.
@@ -99,22 +108,25 @@ class Ledger:
             raise LedgerError(error.strerror or str(error), path=str(self._path)) from error
         self._engine = create_engine(
             URL.create("sqlite", database=str(self._path)),
-            poolclass=StaticPool,  # one connection: callers come one at a time
-            connect_args={"check_same_thread": False, "timeout": _BUSY_SECONDS},
+            isolation_level="AUTOCOMMIT",
+            connect_args={"check_same_thread": False, "timeout": _BUSY_SECONDS},  # callers come one at a time
         )
         event.listen(self._engine, "connect", _prepare)
-        with self._transaction() as connection:
-            version = connection.execute(text("PRAGMA user_version")).scalar_one()
+        with ExitStack() as opened, self._failures():
+            opened.callback(self._engine.dispose)
+            self._connection = opened.enter_context(self._engine.connect())
+            version = self._connection.execute(text("PRAGMA user_version")).scalar_one()
             if version > _VERSION:
                 raise LedgerError("a newer version of this program wrote it", path=str(self._path))
             if version < _VERSION:
-                connection.execute(CreateTable(_receipts, if_not_exists=True))
-                connection.execute(CreateIndex(_by_batch, if_not_exists=True))
-                connection.execute(text(f"PRAGMA user_version = {_VERSION}"))
+                self._connection.execute(CreateTable(_receipts, if_not_exists=True))
+                self._connection.execute(CreateIndex(_by_batch, if_not_exists=True))
+                self._connection.execute(text(f"PRAGMA user_version = {_VERSION}"))
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
         """Close the file."""
-        self._engine.dispose()
+        self._opened.close()
 
     def intend(
         self, action: Action, message_batch_id: str, request_counts: Mapping[str, int], consent: str, client: str | None
@@ -124,49 +136,40 @@ class Ledger:
             "time": _now(),
             "action": action,
             "message_batch_id": message_batch_id,
-            "request_counts": dict(request_counts),
+            "request_counts": request_counts,
             "consent": consent,
             "client": client,
         }
-        with self._transaction() as connection:
-            number: int = connection.execute(insert(_receipts).values(row).returning(_receipts.c.number)).scalar_one()
+        with self._failures():
+            number: int = self._connection.execute(_intend, row).scalar_one()
             return number
 
     def complete(
         self, number: int, outcome: Outcome, *, note: str | None = None, request_id: str | None = None
     ) -> None:
         """Write down what came of it."""
-        with self._transaction() as connection:
-            connection.execute(
-                update(_receipts)
-                .where(_receipts.c.number == number)
-                .values(outcome=outcome, outcome_time=_now(), note=note, request_id=request_id)
-            )
+        values = {"outcome": outcome, "outcome_time": _now(), "note": note, "request_id": request_id}
+        with self._failures():
+            self._connection.execute(_complete, {"of_number": number, **values})
 
     def settle(self, action: Action, message_batch_id: str, outcome: Outcome, note: str) -> int:
-        """Complete the receipts of earlier acts whose outcome is now plain, and return how many there were."""
-        with self._transaction() as connection:
-            written = connection.execute(
-                update(_receipts)
-                .where(
-                    _receipts.c.action == action,
-                    _receipts.c.message_batch_id == message_batch_id,
-                    _receipts.c.outcome.is_(None),
-                )
-                .values(outcome=outcome, outcome_time=_now(), note=note)
+        """Complete every open receipt of this act on this batch, and return how many there were."""
+        values = {"outcome": outcome, "outcome_time": _now(), "note": note}
+        with self._failures():
+            found = self._connection.execute(
+                _complete_all, {"of_action": action, "of_batch": message_batch_id, **values}
             )
-            return written.rowcount
+            return found.rowcount
 
     def receipts(self) -> list[Receipt]:
         """All receipts, oldest first."""
-        with self._transaction() as connection:
-            return [Receipt(**row) for row in connection.execute(select(_receipts).order_by("number")).mappings()]
+        with self._failures():
+            return [Receipt(**row) for row in self._connection.execute(select(_receipts).order_by("number")).mappings()]
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _failures(self) -> Iterator[None]:
         try:
-            with self._engine.begin() as connection:
-                yield connection
+            yield
         except DBAPIError as error:
             raise LedgerError(str(error.orig), path=str(self._path)) from error
 

@@ -53,8 +53,12 @@ async def receipt(
             request_id = error.request_id if isinstance(error, ApiError | BadAnswer) else None
             await _completed(lambda: parts.ledger.complete(number, "failed", note=note, request_id=request_id))
         raise
-    await _completed(lambda: parts.ledger.complete(number, "done", request_id=act.request_id))
-    await _completed(lambda: parts.ledger.settle(action, batch.id, "done", f"by receipt {number}"))
+
+    def done() -> None:
+        parts.ledger.complete(number, "done", request_id=act.request_id)
+        parts.ledger.settle(action, batch.id, "done", f"by receipt {number}")
+
+    await _completed(done)
 
 
 async def settle_earlier(
