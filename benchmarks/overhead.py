@@ -53,10 +53,10 @@ class Connection:
         answer = self.ask("tools/call", {"name": "delete_message_batch", "arguments": arguments})
         assert answer["result"]["structuredContent"]["type"] == "message_batch_deleted", answer
 
-    def memory(self) -> float:
-        """Resident memory in MiB."""
+    def memory(self, which: str = "VmRSS") -> float:
+        """Resident memory in MiB: now, or with `VmHWM` at its highest."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+        return int(status.split(f"{which}:")[1].split()[0]) / 1024
 
     def close(self) -> None:
         """End the server by ending its input."""

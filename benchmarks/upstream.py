@@ -1,13 +1,20 @@
-"""An upstream that answers at once: `retrieve` with an ended batch, `delete` with the deleted object.
+"""An upstream that answers at once: an ended batch, the deleted object, and results from a file.
+
+    python upstream.py [RESULTS_FILE NUMBER_OF_LINES]
 
 Prints its port on the first line of standard output.
 """
 
 import asyncio
 import json
+import sys
+from pathlib import Path
+
+RESULTS = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+SUCCEEDED = int(sys.argv[2]) if len(sys.argv) > 1 else 3
 
 
-def _answer(method: str, message_batch_id: str) -> bytes:
+def _answer(method: str, message_batch_id: str, address: str) -> bytes:
     if method == "DELETE":
         return json.dumps({"id": message_batch_id, "type": "message_batch_deleted"}).encode()
     return json.dumps(
@@ -15,13 +22,13 @@ def _answer(method: str, message_batch_id: str) -> bytes:
             "id": message_batch_id,
             "type": "message_batch",
             "processing_status": "ended",
-            "request_counts": {"processing": 0, "succeeded": 3, "errored": 0, "canceled": 0, "expired": 0},
+            "request_counts": {"processing": 0, "succeeded": SUCCEEDED, "errored": 0, "canceled": 0, "expired": 0},
             "ended_at": "2026-11-03T09:30:00.000000+00:00",
             "created_at": "2026-11-03T09:00:00.000000+00:00",
             "expires_at": "2026-11-04T09:00:00.000000+00:00",
             "archived_at": None,
             "cancel_initiated_at": None,
-            "results_url": None,
+            "results_url": f"http://{address}/v1/messages/batches/{message_batch_id}/results",
         }
     ).encode()
 
@@ -29,9 +36,18 @@ def _answer(method: str, message_batch_id: str) -> bytes:
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            method, path, _ = head.split(b" ", 2)
-            body = _answer(method.decode(), path.decode().rsplit("/", 1)[1])
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            method, path, _ = head.split(" ", 2)
+            if path.endswith("/results") and RESULTS is not None:
+                size = RESULTS.stat().st_size
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-jsonl\r\n")
+                writer.write(b"content-length: %d\r\n\r\n" % size)
+                await writer.drain()
+                with RESULTS.open("rb") as file:
+                    await asyncio.get_running_loop().sendfile(writer.transport, file)
+                continue
+            address = head.lower().split("\r\nhost: ")[1].split("\r\n")[0]
+            body = _answer(method, path.rsplit("/", 1)[1], address)
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body))
             writer.write(body)
             await writer.drain()

@@ -1,6 +1,8 @@
 """`mcp-batch-tools`, and `python -m mcp_batch_tools`."""
 
 import gc
+import io
+import os
 import sys
 
 
@@ -12,7 +14,16 @@ def run() -> None:
 
     gc.freeze()
     gc.enable()
-    sys.exit(main(sys.argv[1:]))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows no letter of a name still shows it
+    try:
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
 
 
 if __name__ == "__main__":

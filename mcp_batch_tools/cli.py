@@ -7,7 +7,6 @@ import math
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
@@ -187,14 +186,10 @@ async def _check(settings: Settings) -> int:
 
 def _receipts(settings: Settings, *, as_json: bool) -> int:
     """Print the receipts, oldest first, as a table or as JSON."""
-    from mcp_batch_tools.ledger import FILE, Ledger
+    from mcp_batch_tools.ledger import FILE, read_receipts
 
-    path = settings.ledger_folder / FILE
     try:
-        receipts = []
-        if path.exists():
-            with closing(Ledger(settings.ledger_folder)) as ledger:
-                receipts = ledger.receipts()
+        receipts = read_receipts(settings.ledger_folder)
     except LedgerError as error:
         print(f"mcp-batch-tools: the receipts in {error.path} cannot be read: {error}.", file=sys.stderr)
         return 1
@@ -203,7 +198,7 @@ def _receipts(settings: Settings, *, as_json: bool) -> int:
         print(json.dumps(shown, indent=2))
         return 0
     if not receipts:
-        print(f"No receipts yet in {path}.")
+        print(f"No receipts yet in {settings.ledger_folder / FILE}.")
         return 0
     head = ("time", "action", "batch", "requests", "consent", "outcome", "client", "request id")
     rows = [head, *(_row(receipt) for receipt in receipts)]

@@ -19,19 +19,22 @@ from mcp_batch_tools.errors import ApiError, BadAnswer, BadSetup, BatchError, En
 from mcp_batch_tools.models import DeletedMessageBatch, FromApi, MessageBatch, MessageBatchPage
 from mcp_batch_tools.retries import repeated
 from mcp_batch_tools.wire import (
+    ResultStream,
     api_error,
     bad_answer,
     raise_no_answer,
     redacted,
     request_id_of,
+    result_stream,
     retry_after,
     whole_body,
 )
 
+_POLLING = 10.0
 _POLL_BOUNDS = (1.0, 60.0)
-_TIMEOUT = httpx2.Timeout(15, connect=5)
 _WHOLE_ANSWER = 25.0
-"""Seconds for a request and its whole answer, which `_TIMEOUT` does not bound: it counts from one byte to the next."""
+"""Seconds for a request and its whole answer, which a limit on stalls does not bound."""
+_JSON = {"content-type": "application/json"}
 _CREATE_TIMEOUT = httpx2.Timeout(600, connect=5)
 
 Model = TypeVar("Model", bound=FromApi)
@@ -42,6 +45,7 @@ class BatchClient:
     """One connection pool to the Message Batches API for the life of a server.
 
     `headers` carries the credentials; None means that there are none, and every call raises `NotConfigured`.
+    An answer that stalls for `stall_seconds` is none.
     `redact` takes secrets out of every text that an answer holds, before anything else is done with it.
     Every call raises a `BatchError`, and nothing else, where the API or the way to it fails.
     """
@@ -54,12 +58,14 @@ class BatchClient:
         transport: httpx2.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
         redact: Callable[[str], str] = str,
+        stall_seconds: float = 15,
     ) -> None:
         self._base = f"{base_url.rstrip('/')}/v1/messages/batches"
         self._headers = headers
         self._transport = transport
         self._clock = clock or SystemClock()
         self._redact = redact
+        self._timeout = httpx2.Timeout(stall_seconds, connect=5)
         self._pool: httpx2.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -73,6 +79,14 @@ class BatchClient:
         """The time of day by this client's clock."""
         return self._clock.now()
 
+    def monotonic(self) -> float:
+        """Seconds that only grow, by this client's clock."""
+        return self._clock.monotonic()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait by this client's clock."""
+        await self._clock.sleep(seconds)
+
     def _http(self, endpoint: Endpoint) -> httpx2.AsyncClient:
         # Opened by the first call: loading the trust store would delay the start of a server.
         if self._pool is None:
@@ -80,7 +94,7 @@ class BatchClient:
                 self._pool = httpx2.AsyncClient(
                     headers={"user-agent": f"mcp-batch-tools/{__version__}", **(self._headers or {})},
                     transport=self._transport,
-                    timeout=_TIMEOUT,
+                    timeout=self._timeout,
                     follow_redirects=False,  # the key goes to no other host
                 )
             except (OSError, ValueError, ImportError, httpx2.InvalidURL) as error:
@@ -96,7 +110,13 @@ class BatchClient:
 
         async def attempt() -> MessageBatch:
             return await self._call(
-                MessageBatch, "create", "POST", None, body=body, timeout=_CREATE_TIMEOUT, type="application/json"
+                MessageBatch,
+                "create",
+                "POST",
+                None,
+                body=body,
+                timeout=_CREATE_TIMEOUT,
+                headers={"content-type": "application/json"},
             )
 
         again = isinstance(body, bytes)  # a stream is gone once it was read
@@ -148,22 +168,20 @@ class BatchClient:
             raise
 
     @asynccontextmanager
-    async def results(self, message_batch_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The results of an ended batch as a stream of bytes: JSON Lines, in any order.
+    async def results(self, message_batch_id: str, *, offset: int = 0) -> AsyncIterator[ResultStream]:
+        """The results of an ended batch as a stream of bytes: JSON Lines, in any order, from `offset` where possible.
 
         Only opening the stream is repeated. A break in the middle raises `NoAnswer` from the iteration.
         """
-        response = await self._repeated(lambda: self._open("results", "GET", message_batch_id, suffix="/results"))
-
-        async def chunks() -> AsyncIterator[bytes]:
-            try:
-                async for chunk in response.aiter_bytes():
-                    yield chunk
-            except httpx2.HTTPError as error:
-                raise_no_answer("results", error)
-
+        # Compressed, a length would not be that of the file, and an offset would have no meaning.
+        headers = {"accept-encoding": "identity"}
+        if offset:
+            headers["range"] = f"bytes={offset}-"
+        response = await self._repeated(
+            lambda: self._open("results", "GET", message_batch_id, suffix="/results", headers=headers)
+        )
         try:
-            yield chunks()
+            yield result_stream(response, offset)
         finally:
             await response.aclose()
 
@@ -173,7 +191,8 @@ class BatchClient:
             lambda: self._call(MessageBatch, "retrieve", "GET", message_batch_id, answer_headers=hints)
         )
         lowest, highest = _POLL_BOUNDS
-        return batch, min(max(retry_after(hints, self._clock.now()) or 10.0, lowest), highest)
+        hint = retry_after(hints, self._clock.now())
+        return batch, min(max(_POLLING if hint is None else hint, lowest), highest)
 
     async def _repeated(
         self, attempt: Callable[[], Awaitable[Result]], safe: Callable[[BatchError], bool] = lambda _: True
@@ -214,7 +233,7 @@ class BatchClient:
             where = ".".join(str(part) for part in problems[0]["loc"])
             text = f"{where}: {problems[0]['msg']}" if where else problems[0]["msg"]
             raise bad_answer(endpoint, response, text) from None
-        answer._request_id = self._redact(request_id_of(response) or "") or None
+        answer._request_id = self._redact(request_id_of(response) or "")[:200] or None
         if message_batch_id is not None and getattr(answer, "id", message_batch_id) != message_batch_id:
             raise bad_answer(endpoint, response, "it is about another batch than the one that was asked for")
         return answer
@@ -229,7 +248,7 @@ class BatchClient:
         body: bytes | AsyncIterable[bytes] | None = None,
         params: Mapping[str, str] | None = None,
         timeout: httpx2.Timeout | None = None,  # noqa: ASYNC109  httpx2 has one for each phase
-        type: str | None = None,  # noqa: A002
+        headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         """Send one request and return its answer with the body unread; errors are read and raised."""
         if self._headers is None:
@@ -246,8 +265,8 @@ class BatchClient:
                 url,
                 params=params,
                 content=body,
-                headers={"content-type": type} if type else None,
-                timeout=timeout or _TIMEOUT,
+                headers=headers,
+                timeout=timeout or self._timeout,
             )
             response = await http.send(request, stream=True)
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, OverflowError) as error:

@@ -15,7 +15,7 @@ from mcp.server.mcpserver.resolve import Elicit
 from pydantic import BaseModel, Field
 
 from mcp_batch_tools.models import MessageBatch
-from mcp_batch_tools.settings import DestructivePolicy
+from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
 
 Ability = Literal["able", "unable", "unknown"]
 How = Literal["asked and accepted", "host approval", "policy allow", "nothing to lose"]
@@ -32,16 +32,23 @@ class DeleteChoice(BaseModel):
     )
 
 
-class CancelChoice(BaseModel):
-    """What the person fills in when asked about a cancellation."""
+class SaveOrDeleteChoice(BaseModel):
+    """The same, where the results have not been saved."""
 
-    choice: Literal["cancel", "keep running"] = Field(
+    choice: Literal["delete", "keep", "save, then delete"] = Field(
         title="Your choice",
-        description="cancel: requests that have not finished are stopped. keep running: nothing changes.",
+        description="delete: the batch and its results are gone for good. keep: nothing changes. save, then delete: "
+        "it is deleted after all results have been saved to a file here and checked.",
     )
 
 
-Choice = DeleteChoice | CancelChoice
+class CancelChoice(BaseModel):
+    """What the person fills in when asked about a cancellation."""
+
+    choice: Literal["stop it", "keep running"] = Field(
+        title="Your choice",
+        description="stop it: requests that have not finished are stopped. keep running: nothing changes.",
+    )
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Granted:
     """The act may happen, and how that was decided: it stands in the receipt."""
 
     how: How
+    save_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,29 +73,31 @@ _STOP = "Do not retry, and do not work around it."
 
 
 def ability_of(context: Context[Any, Any]) -> Ability:
-    """Whether this client can put a form to the person."""
+    """Whether this client can put a form to the person.
+
+    A call that comes back with an answer was asked before: if its client says now that it cannot ask, nothing is known.
+    """
     capabilities = context.client_capabilities
     if capabilities is None:
         return "unknown"
     elicitation = capabilities.elicitation
     if elicitation is None or (elicitation.form is None and elicitation.url is not None):
-        return "unable"
+        return "unknown" if context.input_responses or context.request_state else "unable"
     if (context.protocol_version or "") < _INPUT_REQUIRED and not context.session.can_send_request:
         return "unknown"  # it could ask, but no question reaches it
     return "able"
 
 
-def decided(
-    policy: DestructivePolicy, context: Context[Any, Any], question: Elicit[Any] | None
-) -> Elicit[Any] | Decision:
+def decided(settings: Settings, context: Context[Any, Any], question: Elicit[Any] | None) -> Elicit[Any] | Decision:
     """The question where the person must be asked, else the decision. `question` is None where nothing can be lost."""
+    policy = settings.destructive
     if question is None:
         return Granted("nothing to lose")
     if policy == "allow":
         return Granted("policy allow")
     ability = ability_of(context)
     if policy in {"ask", "require"} and ability == "able":
-        return question
+        return Elicit(f"{question.message} {SANDBOX_NOTE}", question.schema) if settings.sandbox else question
     if policy == "ask" and ability == "unable":
         return Granted("host approval")
     client = "this client cannot ask" if ability == "unable" else "it is unknown whether this client can ask"
@@ -103,9 +113,13 @@ def settled(outcome: object) -> Decision:
     match outcome:
         case AcceptedElicitation(data=Granted() | Refused() as decision):
             return decision
-        case AcceptedElicitation(data=DeleteChoice(choice="delete") | CancelChoice(choice="cancel")):
+        case AcceptedElicitation(
+            data=DeleteChoice(choice="delete") | SaveOrDeleteChoice(choice="delete") | CancelChoice(choice="stop it")
+        ):
             return Granted("asked and accepted")
-        case AcceptedElicitation(data=DeleteChoice() | CancelChoice()):
+        case AcceptedElicitation(data=SaveOrDeleteChoice(choice="save, then delete")):
+            return Granted("asked and accepted", save_first=True)
+        case AcceptedElicitation(data=DeleteChoice() | SaveOrDeleteChoice() | CancelChoice()):
             said = "chose to leave it as it is"
         case DeclinedElicitation():
             said = "declined"
@@ -116,30 +130,39 @@ def settled(outcome: object) -> Decision:
     return Refused("declined", f"Nothing was changed: the person was asked and {said}. {_STOP}")
 
 
-def delete_question(batch: MessageBatch) -> Elicit[DeleteChoice] | None:
+def delete_question(
+    batch: MessageBatch, *, saved_to: str | None, save_to: str | None
+) -> Elicit[DeleteChoice | SaveOrDeleteChoice] | None:
     """The question before a batch is deleted, or None where it holds nothing that could be lost.
 
-    It depends on nothing that changes once a batch has ended: an answer counts only for the very question asked.
+    `saved_to` is the unchanged file that holds its results already; `save_to` is where they will be saved first. The
+    question depends on nothing that changes once a batch has ended: an answer counts only for the very question asked.
     """
     counts = batch.request_counts
-    if batch.archived_at is not None or (counts.total and not counts.succeeded and not counts.errored):
+    if batch.archived_at is not None or counts.hold_nothing:
         return None
     told = [f"{counts.succeeded:,} succeeded result{'' if counts.succeeded == 1 else 's'}"]
     if counts.errored:
         told.append(f"{counts.errored:,} error{'' if counts.errored == 1 else 's'}")
-    return Elicit(
+    were = "was" if counts.succeeded + counts.errored == 1 else "were"
+    what = (
         f"Delete {batch.id} for good? {' and '.join(told)} (created {day(batch.created_at)}, "
-        f"{counts.total:,} request{'' if counts.total == 1 else 's'}) were never saved here and would otherwise last "
-        f"until {day(batch.results_until)}.",
-        DeleteChoice,
+        f"{counts.total:,} request{'' if counts.total == 1 else 's'})"
     )
+    until = f"would otherwise last until {day(batch.results_until)}."
+    if saved_to is not None:
+        return Elicit(f"{what} {'is' if were == 'was' else 'are'} saved here, in {saved_to}, and {until}", DeleteChoice)
+    if save_to is not None:
+        first = f"will first be saved to {save_to}; only if that succeeds is the batch deleted. They"
+        return Elicit(f"{what} {first} {until}", DeleteChoice)
+    return Elicit(f"{what} {were} never saved here and {until}", SaveOrDeleteChoice)
 
 
 def cancel_question(batch: MessageBatch) -> Elicit[CancelChoice]:
     """The question before a batch is canceled. Counts can move while it runs, so it names only their sum."""
     total = batch.request_counts.total
     return Elicit(
-        f"Cancel {batch.id}? Up to {total:,} request{'' if total == 1 else 's'} still run{'s' if total == 1 else ''} "
+        f"Stop {batch.id}? Up to {total:,} request{'' if total == 1 else 's'} still run{'s' if total == 1 else ''} "
         f"(created {day(batch.created_at)}). Those that have finished stay in its results, and are billed; "
         "the others are stopped and have no result.",
         CancelChoice,

@@ -1,15 +1,20 @@
 """What can go wrong, between this server and the Message Batches API and on this machine.
 
-* BatchError
-  x NotConfigured   there are no credentials; nothing was sent
-  x BadSetup        the configured address, proxy or certificates cannot be used; nothing was sent
-  x ApiError        the API answered, with an error
-  x NoAnswer        no answer arrived: the network, TLS, a proxy, a time-out
-  x BadAnswer       an answer arrived that is not what the API promises
-* LedgerError       what this installation remembers cannot be written or read
+* Failure
+  x BatchError          a call to the API failed
+    - NotConfigured     there are no credentials; nothing was sent
+    - BadSetup          the configured address, proxy or certificates cannot be used; nothing was sent
+    - ApiError          the API answered, with an error
+    - NoAnswer          no answer arrived: the network, TLS, a proxy, a time-out
+    - BadAnswer         an answer arrived that is not what the API promises
+  x LedgerError         what this installation remembers cannot be written or read
+  x PlaceRefused        a file must not go where it was asked to go
+  x PricesRefused       a list of prices cannot be used
+  x ResultsNotSaved     results could not be saved whole; what there is of them lies aside
 
 Each `BatchError` carries the `endpoint` it happened at; those that saw an answer carry its `status` and `request_id`.
-None of them says what to do next: that depends on the tool, see `tools/failures.py`.
+None of them says what to do next: that depends on the tool, see `tools/failures.py`. Anything else that is raised is a
+bug.
 """
 
 from collections.abc import Callable
@@ -21,7 +26,11 @@ Reason = Literal["name", "connect", "tls", "proxy", "timeout", "cut"]
 _CHANGES: frozenset[Endpoint] = frozenset({"create", "cancel", "delete"})
 
 
-class BatchError(Exception):
+class Failure(Exception):
+    """Something that can go wrong, and is told to the model in sentences."""
+
+
+class BatchError(Failure):
     """Any failure of a call to the Message Batches API."""
 
     def __init__(self, text: str, *, endpoint: Endpoint) -> None:
@@ -125,9 +134,29 @@ class BadAnswer(BatchError):
         return self.endpoint in _CHANGES
 
 
-class LedgerError(Exception):
+class LedgerError(Failure):
     """The ledger at `path` cannot be written or read; the text says why, in the words of the system."""
 
     def __init__(self, text: str, *, path: str) -> None:
         super().__init__(text)
         self.path = path
+
+
+class PlaceRefused(Failure):
+    """A path that is not allowed; `folder` is where files may be. Nothing was written."""
+
+    def __init__(self, text: str, *, folder: str) -> None:
+        super().__init__(text)
+        self.folder = folder
+
+
+class PricesRefused(Failure):
+    """A list of prices that cannot be used."""
+
+
+class ResultsNotSaved(Failure):
+    """Results could not be saved; the text says why. `partial` is the file that holds what arrived, where any did."""
+
+    def __init__(self, text: str, *, partial: str | None = None) -> None:
+        super().__init__(text)
+        self.partial = partial

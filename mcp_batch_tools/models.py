@@ -4,9 +4,18 @@ Source of the shapes: the API reference for Message Batches and recorded answers
 """
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
 
 RESULTS_LAST = timedelta(days=29)
 """How long results can be read, counted from `created_at`, not from the end."""
@@ -53,6 +62,20 @@ class RequestCounts(FromApi):
     canceled: int = 0
     expired: int = 0
 
+    _as_promised: bool = PrivateAttr(False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember_what_came(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        counts = handler(data)
+        counts._as_promised = isinstance(data, dict) and data.keys() == cls.model_fields.keys()
+        return counts
+
+    @property
+    def hold_nothing(self) -> bool:
+        """Whether no request came to anything: all were canceled or have expired, and no count is unknown."""
+        return self._as_promised and 0 < self.total == self.canceled + self.expired
+
     @property
     def total(self) -> int:
         """All requests of the batch."""
@@ -62,9 +85,9 @@ class RequestCounts(FromApi):
 class MessageBatch(FromApi):
     """One batch. `processing_status` is a `ProcessingStatus`, or a word that this version does not know."""
 
-    id: str = Field(min_length=1)
+    id: str = Field(min_length=1, max_length=300)
     type: Literal["message_batch"] = "message_batch"
-    processing_status: str
+    processing_status: str = Field(max_length=1000)
     request_counts: RequestCounts
     created_at: Timestamp
     expires_at: Timestamp | None = None

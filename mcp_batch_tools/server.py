@@ -12,17 +12,18 @@ from mcp.server.mcpserver import MCPServer
 from mcp_batch_tools import __version__
 from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.clock import Clock
-from mcp_batch_tools.settings import Settings
-from mcp_batch_tools.tools import SANDBOX_NOTE, catalogue
+from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
+from mcp_batch_tools.tools import catalogue
 
 if TYPE_CHECKING:
     from mcp_batch_tools.ledger import Ledger
 
-_INSTRUCTIONS = """\
-Manages Anthropic Message Batches. A batch goes from in_progress, or canceling, to ended.
+_ABOUT = "Manages Anthropic Message Batches. A batch goes from in_progress, or canceling, to ended."
+_DELETING = """\
 Only an ended batch can be deleted, and its results go with it, for good.
 To delete one, call delete_message_batch: it checks the status and says which calls lead to the goal.
 next_steps lead to what was asked for; possible_actions are only offers. Cancel or delete nothing else."""
+_READING = "This server deletes and cancels nothing."
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,17 @@ class Parts:
 
 
 def create_server(
-    settings: Settings, *, transport: httpx2.AsyncBaseTransport | None = None, clock: Clock | None = None
+    settings: Settings,
+    *,
+    transport: httpx2.AsyncBaseTransport | None = None,
+    clock: Clock | None = None,
+    stall_seconds: float = 15,
 ) -> MCPServer[Parts]:
-    """Build the server. `transport` and `clock` are the test seams: they replace the network and the time."""
+    """Build the server. `transport`, `clock` and `stall_seconds` (see `BatchClient`) are the test seams."""
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[Parts]) -> AsyncIterator[Parts]:
-        async with client_of(settings, transport=transport, clock=clock) as client:
+        async with client_of(settings, transport=transport, clock=clock, stall_seconds=stall_seconds) as client:
             parts = Parts(settings, client)
             try:
                 yield parts
@@ -59,14 +64,24 @@ def create_server(
         "mcp-batch-tools",
         title="Message Batches" + (" (sandbox)" if settings.sandbox else ""),
         version=__version__,
-        instructions=f"{_INSTRUCTIONS}\n{SANDBOX_NOTE}" if settings.sandbox else _INSTRUCTIONS,
+        instructions=_instructions(settings),
         tools=list(catalogue(settings)),
         lifespan=lifespan,
     )
 
 
+def _instructions(settings: Settings) -> str:
+    may_delete = not settings.read_only and settings.destructive != "block"
+    lines = [_ABOUT, _DELETING if may_delete else _READING]
+    return "\n".join([*lines, SANDBOX_NOTE] if settings.sandbox else lines)
+
+
 def client_of(
-    settings: Settings, *, transport: httpx2.AsyncBaseTransport | None = None, clock: Clock | None = None
+    settings: Settings,
+    *,
+    transport: httpx2.AsyncBaseTransport | None = None,
+    clock: Clock | None = None,
+    stall_seconds: float = 15,
 ) -> BatchClient:
     """The API client that these settings describe; with no credentials each call raises `NotConfigured`."""
     headers = {"anthropic-version": settings.anthropic_version}
@@ -85,6 +100,7 @@ def client_of(
         transport=transport,
         clock=clock,
         redact=settings.redact,
+        stall_seconds=stall_seconds,
     )
 
 

@@ -3,6 +3,7 @@
 The command line makes its flags from these fields, and a test holds the README's table against them.
 """
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -13,6 +14,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "MCP_BATCH_TOOLS_"
+
+SANDBOX_NOTE = "This is the sandbox: no real batch is touched, and nothing is billed."
 
 # A shorter "secret" is a word of ordinary text: hiding it would garble answers and protect nothing.
 _SHORTEST_SECRET = 8
@@ -60,6 +63,10 @@ class Settings(BaseSettings):
     state_dir: Path | None = Field(
         None, description="Folder of the receipts; otherwise the state directory of the platform."
     )
+    results_dir: Path | None = Field(
+        None, description="Folder that results are saved in; otherwise `message-batch-results` in the documents folder."
+    )
+    prices: Path | None = Field(None, description="File of prices that replaces the built-in `prices.json`.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "warning", description="What is logged, to standard error."
     )
@@ -91,10 +98,18 @@ class Settings(BaseSettings):
             raise ValueError("must be a date like 2026-10-21")
         return value
 
-    @field_validator("state_dir")
+    @field_validator("state_dir", "results_dir", "prices", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("state_dir", "results_dir", "prices")
     @classmethod
     def _is_absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
+        try:
+            return None if value is None else value.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError("names a user that there is not") from error
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -133,6 +148,15 @@ class Settings(BaseSettings):
         if self.sandbox:
             return "the sandbox, which needs none"
         return "ANTHROPIC_API_KEY" if self.api_key else "ANTHROPIC_AUTH_TOKEN" if self.auth_token else None
+
+    @property
+    def origin(self) -> str:
+        """Whose batches these are, for the ledger: the address, and a fingerprint of the key that tells keys apart."""
+        secret = self.api_key or self.auth_token
+        if self.sandbox or secret is None:
+            return self.base_url
+        digest = hashlib.sha256(b"mcp-batch-tools:" + secret.get_secret_value().encode()).hexdigest()
+        return f"{self.base_url} {digest[:8]}"
 
     @property
     def ledger_folder(self) -> Path:

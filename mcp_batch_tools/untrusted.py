@@ -6,6 +6,7 @@ messages, names. `as_data` is the one function that lets it out.
 
 import json
 import re
+import secrets
 from collections.abc import Mapping
 from typing import Any
 from unicodedata import category
@@ -13,17 +14,30 @@ from unicodedata import category
 _INLINE = 300
 _NAME = re.compile(r"[A-Za-z0-9_.-]{0,60}", re.ASCII)
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Of other categories, and still not to be seen: joiners, fillers, variation selectors (which can carry hidden bytes).
+_ALSO_UNSEEN = frozenset(
+    map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0))
+) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 
 
-def as_data(text: str, *, most: int = _INLINE) -> str:
-    """Text as a quoted string on one line, cut after `most` characters with a mark.
+class Boundary:
+    """A pair of marks for one answer. They hold a random word, so no text can hold them but by a chance of 2^-48."""
+
+    def __init__(self) -> None:
+        word = secrets.token_hex(6)
+        self.opening, self.closing = f"<data-{word}>", f"</data-{word}>"
+
+
+def as_data(text: str, *, most: int = _INLINE, within: Boundary | None = None) -> str:
+    """Text cut after `most` characters, with a mark that says so, in quotes or `within` the marks of a boundary.
 
     The quotes are those of JSON, so a text that holds quotes, line breaks or a closing mark cannot end them early.
     """
-    shown = visible(text[:most], breaks=False)
-    return json.dumps(
-        f"{shown}… ({len(text) - most:,} more characters)" if len(text) > most else shown, ensure_ascii=False
-    )
+    rest = len(text) - most
+    cut = f"… ({rest:,} more characters)" if rest > 0 else ""
+    if within is not None:
+        return f"{within.opening}{visible(text[:most])}{within.closing}{cut}"
+    return json.dumps(visible(text[:most], breaks=False) + cut, ensure_ascii=False)
 
 
 def as_name(text: str) -> str:
@@ -35,15 +49,19 @@ def visible(text: str, *, breaks: bool = True) -> str:
     """The text with every character spelled out that a reader would not see, or that would change what a reader sees.
 
     These are control characters (ANSI sequences begin with one), bidirectional overrides, zero-width characters, tags,
-    lone surrogates and private or unassigned characters. Line breaks and tabs stay where `breaks` says so.
+    variation selectors, lone surrogates and private or unassigned characters. Line breaks and tabs stay where `breaks`
+    says so.
     """
     if text.isascii() and text.isprintable():
         return text
     kept = "\n\t" if breaks else ""
     return "".join(
-        character if character in kept or category(character) not in _UNSEEN else f"\\u{{{ord(character):x}}}"
-        for character in text
+        character if character in kept or _seen(character) else f"\\u{{{ord(character):x}}}" for character in text
     )
+
+
+def _seen(character: str) -> bool:
+    return category(character) not in _UNSEEN and character not in _ALSO_UNSEEN
 
 
 def all_visible(value: Any) -> Any:

@@ -1,7 +1,9 @@
 """What an HTTP exchange with the API turns into: whole bodies, polling hints, and errors."""
 
+import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -13,7 +15,49 @@ from pydantic_core import from_json, to_json
 
 from mcp_batch_tools.errors import ApiError, BadAnswer, Endpoint, NoAnswer, Reason
 
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)", re.ASCII)
 _LARGEST_BODY = 32 * 1024 * 1024  # a full page of 1,000 batches is below 1 MB
+
+
+@dataclass(frozen=True)
+class ResultStream:
+    """Results on their way: from the byte `start` on, of `length` in all where that is known."""
+
+    start: int
+    length: int | None
+    chunks: AsyncIterator[bytes]
+
+
+def result_stream(response: httpx2.Response, offset: int) -> ResultStream:
+    """The stream that an answer opens. An offset that the other side ignored makes it start at 0.
+
+    Raises:
+        BadAnswer: it starts at another byte than the one asked for.
+    """
+    start, length = 0, None
+    if response.status_code == 206:
+        told = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+        if told is None or int(told[1]) != offset:
+            raise bad_answer("results", response, "it is another part of the file than the one asked for")
+        start, length = offset, int(told[2]) if told[2] != "*" else None
+    elif "content-encoding" not in response.headers and response.headers.get("content-length", "").isdecimal():
+        length = int(response.headers["content-length"])
+    return ResultStream(start, length, _chunks(response))
+
+
+async def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.aiter_bytes():
+            yield chunk
+    except httpx2.DecodingError:
+        raise bad_answer("results", response, "its compression is broken") from None
+    except httpx2.RemoteProtocolError as error:
+        if "closed" in str(error):
+            raise_no_answer("results", error)
+        # Not a break, but bytes where none can be: what came before may be wrong, too.
+        raise bad_answer("results", response, "its pieces do not fit together") from error
+    except httpx2.HTTPError as error:
+        raise_no_answer("results", error)
 
 
 async def whole_body(endpoint: Endpoint, response: httpx2.Response) -> bytes:
@@ -79,7 +123,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         except ValueError:
             try:
                 seconds = (parsedate_to_datetime(value) - now).total_seconds()
-            except (ValueError, TypeError):  # no date, or one without its zone
+            except (ValueError, TypeError, OverflowError):  # no date, or one without its zone
                 continue
         if isfinite(seconds) and seconds >= 0:
             return seconds

@@ -1,5 +1,6 @@
 """What the tests share: the server on a sandbox whose clock they move, and a client for each protocol era."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -66,7 +67,7 @@ def _words(facts: Any) -> list[str]:
         case list():
             return [word for held in facts for word in _words(held)]
         case str():
-            return [facts.replace('"', '\\"')]
+            return [json.dumps(facts, ensure_ascii=False)[1:-1]]
         case _:
             return []
 
@@ -86,6 +87,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MCP_BATCH_TOOLS_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("MCP_BATCH_TOOLS_RESULTS_DIR", str(tmp_path / "results"))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class _Streams:
         self._read = read
         self._write = write
         self._era = era
-        self._capabilities = capabilities
+        self.capabilities = capabilities
         self._number = 0
         self.asked: list[dict[str, Any]] = []
 
@@ -39,7 +39,7 @@ class _Streams:
         if self._era == "2025-11-25":
             await self._send(
                 "initialize",
-                {"protocolVersion": self._era, "capabilities": self._capabilities, "clientInfo": INFO},
+                {"protocolVersion": self._era, "capabilities": self.capabilities, "clientInfo": INFO},
             )
             await self._receive()
             await self._write.send(
@@ -87,7 +87,7 @@ class _Streams:
                 "_meta": {
                     "io.modelcontextprotocol/protocolVersion": self._era,
                     "io.modelcontextprotocol/clientInfo": INFO,
-                    "io.modelcontextprotocol/clientCapabilities": self._capabilities,
+                    "io.modelcontextprotocol/clientCapabilities": self.capabilities,
                 },
             }
         request = JSONRPCRequest(jsonrpc="2.0", id=self._number, method=method, params=params)

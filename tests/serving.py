@@ -16,6 +16,7 @@ from mcp_batch_tools.sandbox.serving import cutting
 def served(sandbox: Sandbox) -> Iterator[str]:
     """Serve a sandbox on a free port of 127.0.0.1; yields its address."""
     listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or each answer waits for the last one's ACK
     server = uvicorn.Server(
         uvicorn.Config(cutting(sandbox), log_level="error", ws="none", lifespan="off", timeout_graceful_shutdown=1)
     )

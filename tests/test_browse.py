@@ -112,7 +112,11 @@ async def test_a_batch_is_shown_with_what_can_be_done_and_until_when_results_las
         answer = await assistant.call("get_message_batch", message_batch_id=batch)
     assert answer["message"] == "Ended: 4,812 succeeded, 88 errored. Results can be read until 2026-12-01 09:00 UTC."
     assert answer["results_until"] == "2026-12-01T09:00:00Z"
-    assert [step["tool"] for step in answer["possible_actions"]] == ["delete_message_batch"]
+    assert [step["tool"] for step in answer["possible_actions"]] == [
+        "read_message_batch_results",
+        "save_message_batch_results",
+        "delete_message_batch",
+    ]
     assert "waited_seconds" not in answer
 
 

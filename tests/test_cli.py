@@ -292,3 +292,24 @@ def test_the_sandbox_says_its_address_serves_any_key_and_ends_at_status_130_with
     user.join(10)
     assert status == 130
     assert [answer.status_code for answer in seen] == [200]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--read-only", "--destructive", "allow"], "--destructive allow would do nothing"),
+        (["--state-dir", "~nobody-of-that-name/x"], "names a user that there is not"),
+    ],
+)
+def test_options_that_make_no_sense_together_or_alone_stop_the_start_with_one_sentence(
+    capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+) -> None:
+    assert main(["check", *flags]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_read_only_beside_block_is_no_contradiction(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--sandbox", "--read-only", "--destructive", "block"]) == 0
+    assert "policy       read-only" in capsys.readouterr().out

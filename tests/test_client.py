@@ -312,8 +312,8 @@ async def read_results(
     client: BatchClient, message_batch_id: str = "msgbatch_1", *, came: list[bytes] | None = None
 ) -> bytes:
     came = [] if came is None else came
-    async with client.results(message_batch_id) as chunks:
-        async for chunk in chunks:
+    async with client.results(message_batch_id) as stream:
+        async for chunk in stream.chunks:
             came.append(chunk)
     return b"".join(came)
 
@@ -444,7 +444,7 @@ async def test_results_that_there_are_not_are_asked_for_once(open_client: Open, 
     ("failure", "reason"),
     [
         (httpx2.ReadError("cut"), "cut"),
-        (httpx2.RemoteProtocolError("incomplete"), "cut"),
+        (httpx2.RemoteProtocolError("peer closed connection without sending complete message body"), "cut"),
         (httpx2.ReadTimeout("slow"), "timeout"),
     ],
 )
@@ -466,8 +466,8 @@ async def test_results_that_break_in_the_middle_end_with_an_error_after_what_had
 async def test_results_that_are_left_early_are_closed_without_being_read(open_client: Open, sandbox: Sandbox) -> None:
     body = Body(iter([b"{}\n"] * 1000))
     async with open_client(Wire(sandbox, httpx2.Response(200, stream=body))) as client:
-        async with client.results("msgbatch_1") as chunks:
-            assert await anext(chunks) == b"{}\n"
+        async with client.results("msgbatch_1") as stream:
+            assert await anext(stream.chunks) == b"{}\n"
             assert not body.closed
         assert body.closed
         assert body.read == 1

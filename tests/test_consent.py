@@ -17,6 +17,7 @@ pytestmark = pytest.mark.anyio
 CLIENTS: dict[str, tuple[str, dict[str, Any] | None]] = {
     "2025 with a form": ("2025-11-25", {"elicitation": {"form": {}}}),
     "2025 with a bare elicitation": ("2025-11-25", {"elicitation": {}}),
+    "2025 with both ways": ("2025-11-25", {"elicitation": {"form": {}, "url": {}}}),
     "2025 without": ("2025-11-25", {}),
     "2025 by URL only": ("2025-11-25", {"elicitation": {"url": {}}}),
     "2026 with a form": ("2026-07-28", {"elicitation": {"form": {}}}),
@@ -24,7 +25,7 @@ CLIENTS: dict[str, tuple[str, dict[str, Any] | None]] = {
     "2026 by URL only": ("2026-07-28", {"elicitation": {"url": {}}}),
     "2025 stateless": ("2025-11-25", None),
 }
-ABLE = {"2025 with a form", "2025 with a bare elicitation", "2026 with a form"}
+ABLE = {"2025 with a form", "2025 with a bare elicitation", "2025 with both ways", "2026 with a form"}
 ANSWERS = [
     "accept",
     "keep",
@@ -130,13 +131,14 @@ async def test_the_question_before_a_delete_names_what_will_be_lost(sandbox: San
         f"Delete {batch} for good? 4,812 succeeded results and 88 errors (created 3 Nov 2026, 4,900 requests) were "
         "never saved here and would otherwise last until 2 Dec 2026."
     )
-    assert raw.asked[0]["requestedSchema"]["properties"]["choice"]["enum"] == ["delete", "keep"]
+    assert raw.asked[0]["requestedSchema"]["properties"]["choice"]["enum"] == ["delete", "keep", "save, then delete"]
 
 
 async def test_the_question_before_a_cancel_names_what_stops_and_what_is_billed(sandbox: Sandbox, clock: Clock) -> None:
     batch = sandbox.add_batch(4900, key=KEY, status="in_progress")
     async with connected(sandbox, clock, "2025 with a form") as raw:
         await raw.call("cancel_message_batch", {"message_batch_id": batch}, answering("decline"))
+    assert raw.asked[0]["message"].startswith(f"Stop {batch}?")
     assert "Up to 4,900 requests still run" in raw.asked[0]["message"]
     assert "stay in its results, and are billed" in raw.asked[0]["message"]
 
@@ -227,12 +229,15 @@ async def test_a_failed_look_is_told_and_nobody_is_asked(sandbox: Sandbox, clock
     assert "permission_error" in said["result"]["content"][0]["text"]
 
 
+READING = ["list_message_batches", "get_message_batch", "read_message_batch_results"]
+
+
 @pytest.mark.parametrize(
     ("settings", "listed"),
     [
-        ({"read_only": True}, ["list_message_batches", "get_message_batch"]),
-        ({"destructive": "block"}, ["list_message_batches", "get_message_batch"]),
-        ({"destructive": "block", "read_only": True}, ["list_message_batches", "get_message_batch"]),
+        ({"read_only": True}, READING),
+        ({"destructive": "block"}, [*READING, "save_message_batch_results"]),
+        ({"destructive": "block", "read_only": True}, READING),
     ],
 )
 async def test_a_tool_that_is_not_allowed_is_not_listed_and_cannot_be_called(
@@ -244,3 +249,68 @@ async def test_a_tool_that_is_not_allowed_is_not_listed_and_cannot_be_called(
         with pytest.raises(Exception, match="delete_message_batch"):
             await assistant.call("delete_message_batch", message_batch_id=batch)
     assert acts(sandbox) == 0
+
+
+@pytest.mark.parametrize("said", ["decline", "keep", "dismiss"])
+@pytest.mark.parametrize("later", [{}, {"elicitation": {"url": {}}}])
+@pytest.mark.parametrize("with_state", [True, False])
+async def test_a_client_that_was_asked_and_then_says_that_it_cannot_ask_has_no_consent(
+    sandbox: Sandbox, clock: Clock, said: str, later: dict[str, Any], with_state: bool
+) -> None:
+    batch = sandbox.add_batch(3, key=KEY)
+    server = create_server(Settings.load(api_key=KEY), transport=SandboxTransport(sandbox), clock=clock)
+    call: dict[str, Any] = {"name": "delete_message_batch", "arguments": {"message_batch_id": batch}}
+    async with over_streams(server, "2026-07-28", {"elicitation": {}}) as raw:
+        first = (await raw.ask("tools/call", call))["result"]
+        answers = {key: answering(said)(asked["params"]) for key, asked in first["inputRequests"].items()}
+        call["inputResponses"] = {key: answer["result"] for key, answer in answers.items() if answer}
+        if with_state:
+            call["requestState"] = first["requestState"]
+        raw.capabilities = later
+        second = (await raw.ask("tools/call", call))["result"]
+    assert acts(sandbox) == 0
+    assert second["structuredContent"]["reason"] == "cannot_ask"
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        '{"processing": 0, "succeeded": 0, "errored": 0, "canceled": 3, "expired": 0, "partly": 5}',
+        '{"processing": 5, "succeeded": 0, "errored": 0, "canceled": 3, "expired": 0}',
+        '{"canceled": 3}',
+        "{}",
+    ],
+)
+async def test_counts_that_are_not_plain_are_no_reason_not_to_ask(sandbox: Sandbox, clock: Clock, counts: str) -> None:
+    body = (
+        f'{{"id": "b", "processing_status": "ended", "request_counts": {counts}, "created_at": "2026-11-03T09:00:00Z"}}'
+    )
+    sandbox.faults.append(Fault("retrieve", body=body.encode(), times=2))
+    async with connected(sandbox, clock, "2026 with a form") as raw:
+        await raw.call("delete_message_batch", {"message_batch_id": "b"}, answering("keep"))
+    assert len(raw.asked) == 1
+    assert acts(sandbox) == 0
+
+
+@pytest.mark.parametrize("settings", [{"read_only": True}, {"destructive": "block"}])
+async def test_where_the_tools_are_hidden_nothing_leads_to_them(
+    connect: Connect, sandbox: Sandbox, settings: dict[str, Any]
+) -> None:
+    ended, running = sandbox.add_batch(3, key=KEY), sandbox.add_batch(3, key=KEY, status="in_progress")
+    async with connect(**settings) as assistant:
+        listed = {tool.name for tool in (await assistant.client.list_tools()).tools}
+        told = assistant.client.instructions or ""
+        for batch in (ended, running):
+            answer = await assistant.call("get_message_batch", message_batch_id=batch)
+            assert {step["tool"] for step in answer["possible_actions"]} <= listed
+    assert "delete_message_batch" not in told
+
+
+async def test_the_question_of_a_sandbox_says_that_it_is_one() -> None:
+    server = create_server(Settings.load(sandbox=True))
+    async with over_streams(server, "2025-11-25", {"elicitation": {}}) as raw:
+        listed = await raw.call("list_message_batches", {"status": "ended"}, answering("keep"))
+        assert listed is not None
+        batch = listed["result"]["structuredContent"]["batches"][0]["id"]
+        await raw.call("delete_message_batch", {"message_batch_id": batch}, answering("keep"))
+    assert "This is the sandbox" in raw.asked[0]["message"]

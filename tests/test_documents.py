@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from mcp_types import ToolAnnotations
 
 from mcp_batch_tools import __version__
 from mcp_batch_tools.cli import main
@@ -26,14 +27,17 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[0].strip().splitlines()[2:]]
 
 
+def kind(hints: ToolAnnotations | None) -> str:
+    assert hints is not None
+    return "read" if hints.read_only_hint else "destructive" if hints.destructive_hint else "write"
+
+
 @pytest.mark.anyio
 async def test_the_table_of_tools_is_the_catalogue(connect: Connect) -> None:
     async with connect() as assistant:
         tools = (await assistant.client.list_tools()).tools
     told = [(name.strip("`"), hints.split(",")[0]) for name, hints, _ in rows("Tools")]
-    assert told == [
-        (tool.name, "read" if tool.annotations and tool.annotations.read_only_hint else "destructive") for tool in tools
-    ]
+    assert told == [(tool.name, kind(tool.annotations)) for tool in tools]
 
 
 def test_the_table_of_settings_is_the_code() -> None:

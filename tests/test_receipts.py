@@ -291,3 +291,70 @@ async def test_a_sandbox_keeps_its_receipts_apart(connect: Connect, capsys: Capt
     assert receipts(capsys) == []
     assert main(["receipts", "--sandbox", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+async def test_a_repeat_completes_receipts_of_its_own_batch_action_and_origin_only(
+    connect: Connect, sandbox: Sandbox, capsys: Capture
+) -> None:
+    batches = [sandbox.add_batch(3, key=KEY) for _ in range(2)]
+    running = sandbox.add_batch(3, key=KEY, status="in_progress", processing_seconds=9999)
+    sandbox.faults += [Fault("delete", cut="before", times=6), Fault("cancel", cut="before", times=3)]
+    async with connect() as assistant:
+        for batch in batches:
+            await assistant.fail("delete_message_batch", message_batch_id=batch)
+        await assistant.fail("cancel_message_batch", message_batch_id=running)
+    async with connect(api_key="sk-ant-of-another-workspace") as assistant:
+        said = await assistant.fail("delete_message_batch", message_batch_id=batches[0])
+    assert "already gone, or never was in the workspace of this key" in said
+    assert {receipt["outcome"] for receipt in receipts(capsys)} == {"unknown: check"}
+    async with connect() as assistant:
+        await assistant.call("delete_message_batch", message_batch_id=batches[0])
+    open_ones = [row["message_batch_id"] for row in receipts(capsys) if row["outcome"] == "unknown: check"]
+    assert open_ones == [batches[1], running]
+
+
+@pytest.mark.parametrize("replaced", ["file", "folder", "link"])
+async def test_a_ledger_that_is_replaced_while_the_server_runs_still_gets_its_receipts(
+    connect: Connect, sandbox: Sandbox, capsys: Capture, state: Path, tmp_path: Path, replaced: str
+) -> None:
+    first, second = sandbox.add_batch(3, key=KEY), sandbox.add_batch(3, key=KEY)
+    async with connect() as assistant:
+        await assistant.call("delete_message_batch", message_batch_id=first)
+        if replaced == "file":
+            (state / "ledger.db").unlink()
+        else:
+            state.rename(tmp_path / "aside")
+        if replaced == "link":
+            (tmp_path / "elsewhere").mkdir()
+            state.symlink_to(tmp_path / "elsewhere")
+        await assistant.call("delete_message_batch", message_batch_id=second)
+    assert [receipt["message_batch_id"] for receipt in receipts(capsys)] == [second]
+
+
+async def test_a_locked_ledger_hides_nothing_where_nothing_is_to_be_done(
+    connect: Connect, sandbox: Sandbox, clock: Clock, state: Path
+) -> None:
+    batch = sandbox.add_batch(3, key=KEY, status="in_progress")
+    async with connect() as assistant:
+        await assistant.call("cancel_message_batch", message_batch_id=batch)
+        with sqlite3.connect(state / "ledger.db", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = await assistant.call("cancel_message_batch", message_batch_id=batch)
+            other.execute("ROLLBACK")
+        other.close()
+    assert answer["outcome"] == "already_canceling"
+
+
+async def test_the_ledger_is_for_its_user_only_and_a_client_name_is_cut_and_holds_no_key(
+    sandbox: Sandbox, clock: Clock, capsys: Capture, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.raw.INFO", {"name": f"{KEY} {'x' * 5000}", "version": "1"})
+    batch = sandbox.add_batch(3, key=KEY)
+    server = create_server(Settings.load(api_key=KEY), transport=SandboxTransport(sandbox), clock=clock)
+    async with over_streams(server, "2025-11-25", {}) as raw:
+        await raw.call("delete_message_batch", {"message_batch_id": batch}, answering("accept"))
+    (receipt,) = receipts(capsys)
+    assert receipt["client"].startswith("[redacted] xxx")
+    assert len(receipt["client"]) == 100
+    assert (state / "ledger.db").stat().st_mode & 0o777 == 0o600
+    assert state.stat().st_mode & 0o777 == 0o700

@@ -7,6 +7,7 @@ import mcp_batch_tools
 
 PACKAGE = Path(mcp_batch_tools.__file__).parent
 SEAM = {"clock", "errors", "models", "wire", "retries", "client", "settings"}
+FILES = {"places", "pricing", "result_lines", "result_formats", "results_file", "result_pages"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
@@ -21,7 +22,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "untrusted": set(),
     "ledger": {"errors"},
     "consent": {"models", "settings"},
-    "tools": {*SEAM, "consent", "ledger", "untrusted"},
+    "places": {"errors"},
+    "pricing": {"errors"},
+    "result_lines": {"models", "pricing"},
+    "result_formats": {"errors", "result_lines"},
+    "results_file": {"client", "errors", "models", "result_formats", "result_lines"},
+    "result_pages": {"client", "result_lines"},
+    "tools": {*SEAM, "consent", "ledger", "untrusted", *FILES},
     "server": {*SEAM, "tools", "sandbox", "ledger"},
     "demo": {"server", "sandbox"},
     "cli": {*SEAM, "tools", "server", "sandbox", "demo", "ledger", "untrusted"},

@@ -1,7 +1,7 @@
 """`Sandbox`: routes, keys, limits and faults in front of the endpoints, over batches in memory."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -39,7 +39,8 @@ class Sandbox:
 
     `keys` maps the keys that are accepted to workspaces; None accepts every key, each with a workspace of its own.
     A batch takes `processing_seconds`, its cancellation `canceling_seconds`; `retry_after` is the polling hint while
-    it has not ended. Batches, faults and what was received are open to the test that owns the sandbox.
+    it has not ended; with `ranges` results can be asked for from a byte on. Batches, faults and what was received are
+    open to the test that owns the sandbox.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Sandbox:
         processing_seconds: float = 60,
         canceling_seconds: float = 5,
         retry_after: int = 10,
+        ranges: bool = True,
         requests_per_minute: int | None = None,
     ) -> None:
         self.faults: list[Fault] = []
@@ -59,6 +61,7 @@ class Sandbox:
         self._processing_seconds = processing_seconds
         self._canceling_seconds = canceling_seconds
         self._retry_after = retry_after
+        self._ranges = ranges
         self._requests_per_minute = requests_per_minute
         self._limits: dict[str, RateLimit] = {}
         self._workspaces: dict[str, dict[str, Batch]] = {}
@@ -93,11 +96,13 @@ class Sandbox:
         processing_seconds: float | None = None,
         model: str = "claude-haiku-4-5",
         text_characters: int = 120,
+        results: Callable[[], Iterable[bytes]] | None = None,
     ) -> str:
         """Put a batch of generated requests into the workspace of `key`, and return its id.
 
         `requests` is a number of succeeding ones, or numbers by outcome. `age` is seconds since its creation: an hour
-        for an ended batch, else 0. A canceling batch has been canceling since now.
+        for an ended batch, else 0. A canceling batch has been canceling since now. `results` replaces its results by
+        pieces of bytes of any kind.
 
         Raises:
             ValueError: a batch of this age cannot have this status.
@@ -119,6 +124,7 @@ class Sandbox:
             seconds,
             self._canceling_seconds,
             cancel_initiated_at=now if status == "canceling" else None,
+            raw_results=results,
         )
         if batch.status(now) != status:
             raise ValueError(f"a batch of {seconds} s is {batch.status(now)} after {age} s, not {status}")
@@ -205,7 +211,7 @@ class Sandbox:
             now = self._clock.now()
             return Batch(self._next_id(), requests, now, self._processing_seconds, self._canceling_seconds)
 
-        return Call(http, batches, self._clock.now, new_batch, self._retry_after)
+        return Call(http, batches, self._clock.now, new_batch, self._retry_after, self._ranges)
 
     def _batches_of(self, workspace: str) -> dict[str, Batch]:
         return self._workspaces.setdefault(workspace, {})

@@ -1,6 +1,6 @@
 """A batch and its states, all derived from a clock: nothing runs in the background."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -62,6 +62,7 @@ class Batch:
     processing_seconds: float
     canceling_seconds: float
     cancel_initiated_at: datetime | None = None
+    raw_results: Callable[[], Iterable[bytes]] | None = None
 
     @property
     def _finish(self) -> datetime:

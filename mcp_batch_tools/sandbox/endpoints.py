@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ from mcp_batch_tools.sandbox.refusals import (
 )
 from mcp_batch_tools.sandbox.replies import line
 
+_FAR = 2**63 - 1
 _LINES_AT_ONCE = 64
 
 
@@ -36,6 +38,7 @@ class Call:
     now: Callable[[], datetime]
     new_batch: Callable[[Sequence[Request]], Batch]
     retry_after: int
+    ranges: bool
 
     def shown(self, batch: Batch) -> dict[str, object]:
         """The batch as the API shows it."""
@@ -143,13 +146,32 @@ async def results(call: Call) -> Response:
     if not batch.ended_at(now) or batch.archived_at(now):
         raise no_results(batch.id)
 
+    offset = _offset_of(call.http.headers.get("range")) if call.ranges else 0
+
     async def chunks() -> AsyncIterator[bytes]:
-        lines = (line(batch, number) for number in batch.in_result_order())
+        lines = (
+            (line(batch, number) for number in batch.in_result_order())
+            if batch.raw_results is None
+            else iter(batch.raw_results())
+        )
+        behind = offset
         while chunk := b"".join(islice(lines, _LINES_AT_ONCE)):
-            yield chunk
+            if behind < len(chunk):
+                yield chunk[behind:]
+            behind = max(0, behind - len(chunk))
             await asyncio.sleep(0)  # or nobody notices that a client has gone, and no other request gets its turn
 
-    return StreamingResponse(chunks(), media_type="application/x-jsonl")
+    response = StreamingResponse(chunks(), media_type="application/x-jsonl")
+    if offset:  # the length is not known, since the lines are made while they are sent
+        response.status_code = 206
+        response.headers["content-range"] = f"bytes {offset}-{_FAR}/*"
+    return response
+
+
+def _offset_of(header: str | None) -> int:
+    """The first byte that a `Range` asks for. That the API knows ranges at all is a guess."""
+    wanted = re.fullmatch(r"bytes=(\d+)-", header or "", re.ASCII)
+    return int(wanted[1]) if wanted else 0
 
 
 async def count_tokens(call: Call) -> Response:

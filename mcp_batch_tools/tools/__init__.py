@@ -17,14 +17,17 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 
-from mcp_batch_tools.errors import BatchError, LedgerError
-from mcp_batch_tools.settings import Settings
+from mcp_batch_tools.errors import Failure
+from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
+from mcp_batch_tools.tools.answers import answer
 from mcp_batch_tools.tools.browse import get_message_batch, list_message_batches
 from mcp_batch_tools.tools.cancel import cancel_message_batch
 from mcp_batch_tools.tools.delete import delete_message_batch
-from mcp_batch_tools.tools.failures import NO_CONSENT, explain, explain_arguments, explain_ledger
+from mcp_batch_tools.tools.failures import NO_CONSENT, explain, explain_arguments
+from mcp_batch_tools.tools.results import read_message_batch_results
+from mcp_batch_tools.tools.saving import save_message_batch_results
 
-SANDBOX_NOTE = "This is the sandbox: no real batch is touched, and nothing is billed."
+_STEPS = {"next_steps", "possible_actions"}
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,29 @@ _ENTRIES = (
     _Entry(get_message_batch, "Look at a message batch", read_only=True, idempotent=True),
     _Entry(cancel_message_batch, "Cancel a message batch", destructive=True, idempotent=True),
     _Entry(delete_message_batch, "Delete a message batch", destructive=True, idempotent=True),
+    _Entry(
+        read_message_batch_results, "Read results of a message batch", read_only=True, idempotent=True, open_world=True
+    ),
+    _Entry(save_message_batch_results, "Save results of a message batch", idempotent=True),
 )
 
 
 def catalogue(settings: Settings) -> list[Tool]:
     """The tools that a server with these settings offers, in the order in which a model should read them."""
+    return [_BatchTool.of(entry, settings) for entry in _listed(settings)]
+
+
+def _listed(settings: Settings) -> list[_Entry]:
     if settings.read_only:
-        return [_BatchTool.of(entry, settings) for entry in _ENTRIES if entry.read_only]
-    allowed = [entry for entry in _ENTRIES if not (entry.destructive and settings.destructive == "block")]
-    return [_BatchTool.of(entry, settings) for entry in allowed]
+        return [entry for entry in _ENTRIES if entry.read_only]
+    return [entry for entry in _ENTRIES if not (entry.destructive and settings.destructive == "block")]
 
 
 class _BatchTool(Tool):
     """A tool with strict arguments whose failures are sentences and whose answers hold no secret."""
 
     settings: Settings
+    hidden: frozenset[str]
 
     @classmethod
     def of(cls, entry: _Entry, settings: Settings) -> "_BatchTool":
@@ -75,20 +86,17 @@ class _BatchTool(Tool):
         arguments.model_rebuild(force=True)
         plain.parameters = _without_titles(arguments.model_json_schema(by_alias=True))
         plain.fn_metadata.output_schema = _without_titles(plain.fn_metadata.output_schema)
-        return cls.model_construct(**dict(plain), settings=settings)
+        hidden = frozenset(other.run.__name__ for other in _ENTRIES if other not in _listed(settings))
+        return cls.model_construct(**dict(plain), settings=settings, hidden=hidden)
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         try:
             result = await super().run(arguments, context, convert_result)
         except UnexpectedToolError as error:
-            match error.__cause__:
-                case BatchError() as cause:
-                    said = explain(cause, arguments, self.settings.key_source)
-                case LedgerError() as cause:
-                    said = explain_ledger(cause)
-                case _:
-                    raise
-            raise ToolError(self._marked(said)) from error.__cause__
+            cause = error.__cause__
+            if not isinstance(cause, Failure):
+                raise
+            raise ToolError(self._marked(explain(cause, arguments, self.settings.key_source))) from cause
         except ToolError as error:
             # The tools raise none: it comes from arguments that do not fit, or from an answer to a question that
             # does not fit the question.
@@ -106,6 +114,7 @@ class _BatchTool(Tool):
 
     def _checked(self, result: CallToolResult) -> CallToolResult:
         """The same for an answer. An upstream that echoes the key must not get it into a conversation."""
+        result = self._without_hidden_tools(result)
         if self.settings.sandbox:
             result.content.append(TextContent(type="text", text=SANDBOX_NOTE))
             facts = result.structured_content
@@ -115,6 +124,13 @@ class _BatchTool(Tool):
         wire = result.model_dump_json(by_alias=True, exclude_none=True)
         clean = self.settings.redact(wire)
         return result if clean == wire else CallToolResult.model_validate(json.loads(clean))
+
+    def _without_hidden_tools(self, result: CallToolResult) -> CallToolResult:
+        """An answer that leads to no tool that this server does not list."""
+        facts = dict(result.structured_content or {})
+        for name in _STEPS & facts.keys():
+            facts[name] = [step for step in facts[name] if step["tool"] not in self.hidden]
+        return result if facts == result.structured_content else answer(facts)
 
 
 def _without_titles(schema: Any) -> Any:

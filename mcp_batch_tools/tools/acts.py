@@ -1,9 +1,10 @@
-"""Acts that destroy, and the receipt around them."""
+"""What this installation remembers, for the tools: receipts around acts that destroy, and results that were saved."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
@@ -12,9 +13,10 @@ from mcp.server.mcpserver import Context
 from mcp_batch_tools.consent import Granted
 from mcp_batch_tools.errors import ApiError, BadAnswer, BatchError, LedgerError
 from mcp_batch_tools.models import MessageBatch
+from mcp_batch_tools.results_file import sha256_of
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.ledger import Action, Outcome
+    from mcp_batch_tools.ledger import Action, Ledger, Outcome, SavedResults
 
 _log = logging.getLogger(__name__)
 _one_at_a_time = anyio.CapacityLimiter(1)
@@ -43,7 +45,8 @@ async def receipt(
     """
     parts = context.request_context.lifespan_context
     counts, name = batch.request_counts.model_dump(), _client_name(context)
-    number = await _unhurried(lambda: parts.ledger.intend(action, batch.id, counts, granted.how, name))
+    of = (parts.settings.origin, action, batch.id)
+    number = await in_ledger(lambda: parts.ledger.intend(*of, counts, granted.how, name))
     act = Act()
     try:
         yield act
@@ -56,7 +59,7 @@ async def receipt(
 
     def done() -> None:
         parts.ledger.complete(number, "done", request_id=act.request_id)
-        parts.ledger.settle(action, batch.id, "done", f"by receipt {number}")
+        parts.ledger.settle(*of, "done", f"by receipt {number}")
 
     await _completed(done)
 
@@ -71,9 +74,53 @@ async def settle_earlier(
     parts = context.request_context.lifespan_context
     if not parts.settings.ledger_folder.exists():
         return False
-    return bool(
-        await _unhurried(lambda: parts.ledger.settle(action, message_batch_id, outcome, "seen by a later call"))
-    )
+    of = (parts.settings.origin, action, message_batch_id)
+    try:
+        return bool(await in_ledger(lambda: parts.ledger.settle(*of, outcome, "seen by a later call")))
+    except LedgerError as error:
+        # It stays open. What is being told does not depend on it, and must not turn into an error for it.
+        _log.warning("Open receipts in %s cannot be completed: %s", error.path, error)
+        return False
+
+
+async def saved_results(context: Context[Any, Any], message_batch_id: str) -> "SavedResults | None":
+    """The latest file that the results were saved to and that is still there, as long as it was; a quick look.
+
+    Where the ledger cannot be read, nothing is known to be saved: looking at a batch does not need it.
+    """
+    try:
+        return await _still_there(context, message_batch_id)
+    except LedgerError as error:
+        _log.warning("Which results were saved cannot be read from %s: %s", error.path, error)
+        return None
+
+
+async def verified_results(context: Context[Any, Any], message_batch_id: str) -> "SavedResults | None":
+    """The same, but read to its end: the file holds what was saved, to the byte.
+
+    Raises:
+        LedgerError: the ledger cannot be read, so nothing must be destroyed either.
+    """
+    saved = await _still_there(context, message_batch_id)
+    if saved is None or await anyio.to_thread.run_sync(sha256_of, Path(saved.path)) != saved.sha256:
+        return None
+    return saved
+
+
+async def _still_there(context: Context[Any, Any], message_batch_id: str) -> "SavedResults | None":
+    parts = context.request_context.lifespan_context
+    if not parts.settings.ledger_folder.exists():
+        return None
+
+    def look() -> "SavedResults | None":
+        ledger: Ledger = parts.ledger
+        for saved in ledger.saved(message_batch_id):
+            with suppress(OSError):
+                if Path(saved.path).stat().st_size == saved.bytes:
+                    return saved
+        return None
+
+    return await in_ledger(look)
 
 
 def _client_name(context: Context[Any, Any]) -> str | None:
@@ -85,7 +132,7 @@ def _client_name(context: Context[Any, Any]) -> str | None:
     return name[:_LONGEST_NAME]
 
 
-async def _unhurried(work: Callable[[], Result]) -> Result:
+async def in_ledger(work: Callable[[], Result]) -> Result:
     """Run what may wait for another server's write in a thread, one at a time: it is one connection."""
     return await anyio.to_thread.run_sync(work, limiter=_one_at_a_time)
 
@@ -93,6 +140,6 @@ async def _unhurried(work: Callable[[], Result]) -> Result:
 async def _completed(work: Callable[[], Any]) -> None:
     """Write an outcome. The act has happened and its answer must not be lost to this; the receipt says "unknown"."""
     try:
-        await _unhurried(work)
+        await in_ledger(work)
     except LedgerError as error:
         _log.error("The outcome of an act could not be written to %s: %s", error.path, error)

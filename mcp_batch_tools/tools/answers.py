@@ -88,6 +88,24 @@ def wait_step(message_batch_id: str) -> NextStep:
     )
 
 
+def read_step(message_batch_id: str) -> NextStep:
+    """Read the first results."""
+    return NextStep(
+        tool="read_message_batch_results",
+        arguments={"message_batch_id": message_batch_id},
+        why="Reads the first results.",
+    )
+
+
+def save_step(message_batch_id: str) -> NextStep:
+    """Save all results."""
+    return NextStep(
+        tool="save_message_batch_results",
+        arguments={"message_batch_id": message_batch_id},
+        why="Saves all results to a file, and says what they cost.",
+    )
+
+
 def delete_step(message_batch_id: str) -> NextStep:
     """Delete a batch that has ended."""
     return NextStep(

@@ -16,6 +16,7 @@ from mcp_batch_tools.models import (
     ProcessingStatus,
     RequestCounts,
 )
+from mcp_batch_tools.tools.acts import saved_results
 from mcp_batch_tools.tools.answers import (
     Client,
     NextStep,
@@ -26,10 +27,12 @@ from mcp_batch_tools.tools.answers import (
     delete_step,
     moment,
     outcomes,
+    read_step,
     requests,
+    save_step,
     wait_step,
 )
-from mcp_batch_tools.untrusted import as_data
+from mcp_batch_tools.untrusted import as_data, as_name
 
 _UPSTREAM_PAGE = 1000
 _MOST_PAGES = 5
@@ -82,6 +85,8 @@ class MessageBatchDetails(BaseModel):
     archived_at: Time | None = None
     results_until: Time | None = Field(None, description="Absent where there are no results to read.")
     waited_seconds: int | None = None
+    results_saved_to: str | None = Field(None, description="File here that holds all results.")
+    cost_usd: float | None = Field(None, description="What the saved results cost.")
 
 
 async def list_message_batches(
@@ -140,7 +145,12 @@ async def get_message_batch(
     With wait_seconds it waits for the batch to end; running out of time is no error, call it again then.
     """
     batch, waited = await wait_for_end(client, message_batch_id, wait_seconds, context)
-    return answer(details(batch, client.now(), waited if wait_seconds else None))
+    shown = details(batch, client.now(), waited if wait_seconds else None)
+    saved = await saved_results(context, batch.id) if batch.ended else None
+    if saved is not None:
+        shown.results_saved_to = saved.path
+        shown.cost_usd = None if saved.cost_usd is None else float(saved.cost_usd)
+    return answer(shown)
 
 
 async def wait_for_end(
@@ -150,7 +160,7 @@ async def wait_for_end(
     looks: AsyncIterator[tuple[MessageBatch, float]] = client.watch(message_batch_id, seconds)
     async for batch, elapsed in looks:
         if seconds:
-            said = f"{batch.processing_status} after {elapsed:.0f} s"
+            said = f"{as_name(batch.processing_status)} after {elapsed:.0f} s"
             await context.report_progress(min(elapsed, seconds), seconds, said)
     return batch, elapsed
 
@@ -173,7 +183,7 @@ def details(batch: MessageBatch, now: datetime, waited: float | None) -> Message
             steps = [wait_step(batch.id)]
         case "ended" if readable:
             message = f"Ended: {outcomes(batch)}. Results can be read until {moment(batch.results_until)}."
-            steps = [delete_step(batch.id)]
+            steps = [read_step(batch.id), save_step(batch.id), delete_step(batch.id)]
         case "ended":
             message = f"Ended and archived: {outcomes(batch)}. Its results are gone; the record can be deleted."
             steps = [delete_step(batch.id)]

@@ -56,7 +56,7 @@ Seen = Annotated[MessageBatch, Resolve(_look)]
 async def _consent(batch: Seen, context: Context[Any, Any]) -> Elicit[CancelChoice] | Decision | None:
     if batch.processing_status != "in_progress":
         return None
-    return decided(context.request_context.lifespan_context.settings.destructive, context, cancel_question(batch))
+    return decided(context.request_context.lifespan_context.settings, context, cancel_question(batch))
 
 
 async def cancel_message_batch(

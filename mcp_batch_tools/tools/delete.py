@@ -8,10 +8,19 @@ from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import CallToolResult
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from mcp_batch_tools.consent import Decision, DeleteChoice, Refused, decided, delete_question, settled
-from mcp_batch_tools.errors import ApiError
+from mcp_batch_tools.client import BatchClient
+from mcp_batch_tools.consent import (
+    Decision,
+    DeleteChoice,
+    Refused,
+    SaveOrDeleteChoice,
+    decided,
+    delete_question,
+    settled,
+)
+from mcp_batch_tools.errors import ApiError, BatchError, PlaceRefused, PricesRefused, ResultsNotSaved
 from mcp_batch_tools.models import MessageBatch, MessageBatchId, RequestCounts
-from mcp_batch_tools.tools.acts import receipt, settle_earlier
+from mcp_batch_tools.tools.acts import receipt, settle_earlier, verified_results
 from mcp_batch_tools.tools.answers import (
     Client,
     NextStep,
@@ -23,6 +32,8 @@ from mcp_batch_tools.tools.answers import (
     requests,
     wait_step,
 )
+from mcp_batch_tools.tools.failures import explain
+from mcp_batch_tools.tools.saving import SavePath, place_of, save, unreadable
 from mcp_batch_tools.untrusted import as_data
 
 
@@ -31,9 +42,10 @@ class Deleted(BaseModel):
 
     id: str
     type: Literal["message_batch_deleted"]
+    results_saved_to: str | None = None
 
 
-Reason = Literal["in_progress", "canceling", "unknown_status", "declined", "cannot_ask"]
+Reason = Literal["in_progress", "canceling", "unknown_status", "declined", "cannot_ask", "results_not_saved"]
 
 
 class NotDeleted(BaseModel):
@@ -70,10 +82,15 @@ async def _look(message_batch_id: str, client: Client, context: Context[Any, Any
 Seen = Annotated[MessageBatch | Deleted, Resolve(_look)]
 
 
-async def _consent(batch: Seen, context: Context[Any, Any]) -> Elicit[DeleteChoice] | Decision | None:
+async def _consent(
+    batch: Seen, save_results_to: str | None, context: Context[Any, Any]
+) -> Elicit[DeleteChoice | SaveOrDeleteChoice] | Decision | None:
     if isinstance(batch, Deleted) or not batch.ended:
         return None
-    return decided(context.request_context.lifespan_context.settings.destructive, context, delete_question(batch))
+    save_to = None if save_results_to is None else str(place_of(context, batch.id, save_results_to))
+    saved = await verified_results(context, batch.id)
+    question = delete_question(batch, saved_to=saved.path if saved else None, save_to=save_to)
+    return decided(context.request_context.lifespan_context.settings, context, question)
 
 
 async def delete_message_batch(
@@ -81,11 +98,13 @@ async def delete_message_batch(
     client: Client,
     context: Context[Any, Any],
     batch: Seen,
-    consent: Annotated[ElicitationResult[DeleteChoice], Resolve(_consent)],
+    consent: Annotated[ElicitationResult[DeleteChoice | SaveOrDeleteChoice], Resolve(_consent)],
+    save_results_to: SavePath | None = None,
 ) -> Annotated[CallToolResult, DeleteAnswer]:
     """Delete an ended Message Batch and its results for good. This cannot be undone.
 
-    Checks the status first. A batch that has not ended is not deleted: the answer says how to get there.
+    Checks the status first. A batch that has not ended is not deleted: the answer says how to get there. With
+    save_results_to all results are saved and checked first, and nothing is deleted if that fails.
     """
     if isinstance(batch, Deleted):
         return answer(batch)
@@ -94,6 +113,19 @@ async def delete_message_batch(
     decision = settled(consent)
     if isinstance(decision, Refused):
         return answer(_not_deleted(batch, decision.reason, decision.message, []))
+    saved_to = None
+    wants_saving = save_results_to is not None or decision.save_first
+    if wants_saving and not batch.readable(client.now()):
+        message = f"Nothing was deleted: {unreadable(batch)[0]} To delete the record, call without save_results_to."
+        return answer(_not_deleted(batch, "results_not_saved", message, []))
+    if wants_saving:
+        try:
+            saved_to = await _saved(client, context, batch, save_results_to)
+        except (BatchError, PlaceRefused, ResultsNotSaved, PricesRefused) as error:
+            settings = context.request_context.lifespan_context.settings
+            why = explain(error, {"message_batch_id": message_batch_id}, settings.key_source)
+            message = f"Nothing was deleted, since its results could not be saved first. {why}"
+            return answer(_not_deleted(batch, "results_not_saved", message, []))
     try:
         async with receipt(context, "delete", batch, decision) as act:
             deleted = await client.delete(message_batch_id)
@@ -106,7 +138,11 @@ async def delete_message_batch(
         if not isinstance(batch, Deleted) and batch.ended:
             raise error from None
         return answer(batch if isinstance(batch, Deleted) else _guidance(batch))
-    return answer(Deleted(id=deleted.id, type=deleted.type))
+    return answer(Deleted(id=deleted.id, type=deleted.type, results_saved_to=saved_to))
+
+
+async def _saved(client: BatchClient, context: Context[Any, Any], batch: MessageBatch, path: str | None) -> str:
+    return (await save(client, context, batch, place_of(context, batch.id, path))).path
 
 
 def _guidance(batch: MessageBatch) -> NotDeleted:

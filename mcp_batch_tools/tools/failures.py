@@ -5,7 +5,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mcp_batch_tools.errors import ApiError, BadAnswer, BadSetup, BatchError, LedgerError, NoAnswer, NotConfigured
+from mcp_batch_tools.errors import (
+    ApiError,
+    BadAnswer,
+    BadSetup,
+    BatchError,
+    Failure,
+    LedgerError,
+    NoAnswer,
+    NotConfigured,
+    PlaceRefused,
+    PricesRefused,
+    ResultsNotSaved,
+)
 from mcp_batch_tools.untrusted import as_data, as_name
 
 _UNREACHED = {
@@ -32,8 +44,12 @@ NO_CONSENT = (
 )
 
 
-def explain(error: BatchError, arguments: Mapping[str, Any], key_source: str | None) -> str:
+def explain(error: Failure, arguments: Mapping[str, Any], key_source: str | None) -> str:
     """Three sentences about a failed call for the model; `arguments` are those of the tool, which fit its schema."""
+    return _upstream(error, arguments, key_source) if isinstance(error, BatchError) else _local(error)
+
+
+def _upstream(error: BatchError, arguments: Mapping[str, Any], key_source: str | None) -> str:
     batch = arguments.get("message_batch_id")
     match error:
         case NotConfigured():
@@ -85,13 +101,30 @@ def explain_arguments(tool: str, error: ValidationError) -> str:
     )
 
 
-def explain_ledger(error: LedgerError) -> str:
-    """Three sentences about an act that did not happen, because its receipt could not be written."""
-    return (
-        f"The receipt of this act cannot be written to {error.path}: {as_data(str(error))}. Without it nothing is "
-        "done, so nothing was changed. The user should see to that file, or choose another folder with --state-dir; "
-        "then call the same tool again."
-    )
+def _local(error: Failure) -> str:
+    """What went wrong on this machine. The batch and its results are as they were."""
+    match error:
+        case LedgerError():
+            return (
+                f"The receipt of this act cannot be written to {error.path}: {as_data(str(error))}. Without it nothing "
+                "is done, so nothing was changed. The user should see to that file, or choose another folder with "
+                "--state-dir; then call the same tool again."
+            )
+        case PlaceRefused():
+            return (
+                f"Nothing was saved: {as_data(str(error))}. Files go into {error.folder}; give a path inside it, or "
+                "leave it out."
+            )
+        case ResultsNotSaved():
+            aside = f" What arrived is in {error.partial}, and is not complete." if error.partial else ""
+            return (
+                f"The results were not saved: {as_data(str(error), most=500)}.{aside} The batch and its results at the "
+                "API are as they were; call the same tool again, with another path where a file is in the way."
+            )
+        case PricesRefused():
+            return f"Nothing was saved: {as_data(str(error))}. The user should correct the option --prices."
+        case _:
+            raise error
 
 
 def _not_configured() -> tuple[str, str]:

@@ -1,0 +1,90 @@
+"""What tokens cost, by a list of prices that carries its date. A model that is not on the list has no price.
+
+Source of the built-in list: the price page of Anthropic's documentation on the date in `prices.json`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mcp_batch_tools.errors import PricesRefused
+
+BUILT_IN = Path(__file__).with_name("prices.json")
+
+_MILLION = Decimal(1_000_000)
+_DATED = re.compile(r"-20\d{6}$")
+
+
+@dataclass
+class Tokens:
+    """Tokens of one model, by what is paid for them."""
+
+    input: int = 0
+    cache_write_5m: int = 0
+    cache_write_1h: int = 0
+    cache_read: int = 0
+    output: int = 0
+
+    def add(self, other: "Tokens") -> None:
+        """Add up."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+class _TimesInput(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    cache_write_5m: Decimal = Field(Decimal("1.25"), ge=0)
+    cache_write_1h: Decimal = Field(Decimal(2), ge=0)
+    cache_read: Decimal = Field(Decimal("0.1"), ge=0)
+
+
+class Prices(BaseModel):
+    """A list of prices: USD per million tokens at the batch rate, input and output, by model without its date."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    models: Mapping[str, tuple[Decimal, Decimal]]
+    times_input: _TimesInput = Field(default_factory=lambda: _TimesInput.model_validate({}))
+
+    def of(self, model: str) -> tuple[Decimal, Decimal] | None:
+        """Prices of input and output, or None for a model that is not listed."""
+        return self.models.get(model) or self.models.get(_DATED.sub("", model))
+
+    def cost(self, model: str, tokens: Tokens) -> Decimal | None:
+        """USD, or None for a model that is not listed. Server tools, such as web search, are not included."""
+        prices = self.of(model)
+        if prices is None:
+            return None
+        of_input, of_output = prices
+        times = self.times_input
+        weighted = (
+            tokens.input
+            + tokens.cache_write_5m * times.cache_write_5m
+            + tokens.cache_write_1h * times.cache_write_1h
+            + tokens.cache_read * times.cache_read
+        )
+        return (weighted * of_input + tokens.output * of_output) / _MILLION
+
+
+@cache
+def load_prices(path: Path | None) -> Prices:
+    """The list in this file, or the built-in one.
+
+    Raises:
+        PricesRefused: the file cannot be read, or is no list of prices.
+    """
+    try:
+        return Prices.model_validate_json((path or BUILT_IN).read_bytes())
+    except OSError as error:
+        raise PricesRefused(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PricesRefused(f"{path} is no list of prices: {where}: {first['msg']}") from error

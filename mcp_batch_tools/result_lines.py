@@ -1,0 +1,185 @@
+"""Checking results line by line as they pass, and adding up what they hold.
+
+A line is `{"custom_id", "result": {"type", …}}`; see the API reference on retrieving batch results.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NoReturn, get_args
+
+from pydantic_core import from_json
+
+from mcp_batch_tools.models import RequestCounts
+from mcp_batch_tools.pricing import Tokens
+
+Outcome = Literal["succeeded", "errored", "canceled", "expired"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+LONGEST_LINE = 64 * 1024 * 1024
+"""Bytes. The longest answer of a model is a few of them; a stream without line breaks must not fill the memory."""
+
+_MOST_ERROR_KINDS = 1000
+_LONGEST_MESSAGE = 200
+
+
+class WrongLine(Exception):
+    """A line is not what a line of results must be. The text says which one and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultLine:
+    """One line: `result` is the object that holds the outcome's `type`, `raw` the line without its line break."""
+
+    raw: bytes
+    custom_id: str
+    outcome: Outcome
+    result: Mapping[str, Any]
+
+    @property
+    def message(self) -> Mapping[str, Any]:
+        """The message of the model, empty where there is none."""
+        return _object(self.result.get("message"))
+
+    @property
+    def error(self) -> tuple[str, str]:
+        """Type and message of the cause: it stands inside an envelope inside the result."""
+        error = _object(self.result.get("error"))
+        cause = _object(error.get("error")) or error
+        return str(cause.get("type") or "unknown"), str(cause.get("message") or "")
+
+    @property
+    def tokens(self) -> Tokens:
+        """What was used. Cache writes without a breakdown count as those of 5 minutes."""
+        usage = _object(self.message.get("usage"))
+        written = _count(usage.get("cache_creation_input_tokens"))
+        by_time = _object(usage.get("cache_creation"))
+        for_an_hour = min(_count(by_time.get("ephemeral_1h_input_tokens")), written)
+        return Tokens(
+            input=_count(usage.get("input_tokens")),
+            cache_write_5m=written - for_an_hour,
+            cache_write_1h=for_an_hour,
+            cache_read=_count(usage.get("cache_read_input_tokens")),
+            output=_count(usage.get("output_tokens")),
+        )
+
+    @property
+    def text(self) -> str:
+        """The text blocks of the message, one after the other."""
+        blocks = self.message.get("content")
+        texts = [block.get("text") for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
+        return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def parse(line: bytes, number: int) -> ResultLine:
+    """Parse one line; `number` counts from 1.
+
+    Raises:
+        WrongLine: it is not JSON, or has no custom id or no outcome that is known.
+    """
+    try:
+        parsed = from_json(line, allow_inf_nan=False, cache_strings="keys")
+    except ValueError:
+        parsed = _parsed_patiently(line, number)
+    if not isinstance(parsed, dict):
+        raise WrongLine(f"line {number:,} is no object")
+    custom_id, result = parsed.get("custom_id"), parsed.get("result")
+    if not isinstance(custom_id, str) or not custom_id:
+        raise WrongLine(f"line {number:,} has no custom_id")
+    outcome = result.get("type") if isinstance(result, dict) else None
+    if not isinstance(result, dict) or outcome not in OUTCOMES:
+        raise WrongLine(f"line {number:,} has no outcome that is known")
+    return ResultLine(line, custom_id, outcome, result)
+
+
+def _parsed_patiently(line: bytes, number: int) -> Any:
+    """The fast parser refuses lone surrogates and deep nesting, which JSON allows."""
+
+    def refuse(_: str) -> NoReturn:
+        raise ValueError
+
+    try:
+        return json.loads(line.decode(), parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise WrongLine(f"line {number:,} is not JSON") from None
+
+
+@dataclass
+class Tally:
+    """What the lines seen so far add up to."""
+
+    lines: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    tokens: dict[str, Tokens] = field(default_factory=dict)
+    errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, line: ResultLine) -> None:
+        """Count one line."""
+        self.lines += 1
+        self.outcomes[line.outcome] += 1
+        if line.outcome == "succeeded":
+            self.tokens.setdefault(str(line.message.get("model")), Tokens()).add(line.tokens)
+        elif line.outcome == "errored":
+            kind, message = line.error
+            known = (kind, message[:_LONGEST_MESSAGE])
+            # Messages may all differ, and then their number is no help.
+            self.errors[known if known in self.errors or len(self.errors) < _MOST_ERROR_KINDS else (kind, "")] += 1
+
+
+class LineChecker:
+    """Takes a file in pieces, and checks that it is the whole results of a batch with these counts."""
+
+    def __init__(self, expected: RequestCounts) -> None:
+        self.tally = Tally()
+        self._expected = expected
+        self._seen: set[int] = set()
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> Iterator[ResultLine]:
+        """The lines that are complete now.
+
+        Raises:
+            WrongLine: one is not what it must be, its custom id was there before, or there are too many.
+        """
+        lines = (self._rest + piece).split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > LONGEST_LINE:
+            raise WrongLine(f"line {self.tally.lines + 1:,} is longer than {LONGEST_LINE:,} bytes")
+        for line in lines:
+            yield self._checked(line)
+
+    def finish(self) -> Iterator[ResultLine]:
+        """The last line, where it has no newline; then the counts must be those of the batch.
+
+        Raises:
+            WrongLine: they are not.
+        """
+        if self._rest:
+            last, self._rest = self._rest, b""
+            yield self._checked(last)
+        for outcome in OUTCOMES:
+            found, expected = self.tally.outcomes[outcome], getattr(self._expected, outcome)
+            if found != expected:
+                raise WrongLine(f"the file holds {found:,} {outcome} results, and the batch has {expected:,}")
+
+    def _checked(self, line: bytes) -> ResultLine:
+        parsed = parse(line, self.tally.lines + 1)
+        # The hash is keyed anew in each process: that two ids of a batch share one by chance or by design is out of
+        # the question, and it takes a fourth of the memory.
+        identity = hash(parsed.custom_id)
+        if identity in self._seen:
+            raise WrongLine(f"line {self.tally.lines + 1:,} has a custom_id that was there before")
+        self._seen.add(identity)
+        self.tally.add(parsed)
+        if self.tally.lines > self._expected.total:
+            raise WrongLine(f"there are more lines than the {self._expected.total:,} requests of the batch")
+        return parsed
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
