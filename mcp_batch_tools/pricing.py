@@ -5,7 +5,7 @@ Source of the built-in list: the price page of Anthropic's documentation on the 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ _MILLION = Decimal(1_000_000)
 _DATED = re.compile(r"-20\d{6}$")
 
 
-@dataclass
+@dataclass(slots=True)
 class Tokens:
     """Tokens of one model, by what is paid for them."""
 
@@ -32,8 +32,11 @@ class Tokens:
 
     def add(self, other: "Tokens") -> None:
         """Add up."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+        self.input += other.input
+        self.cache_write_5m += other.cache_write_5m
+        self.cache_write_1h += other.cache_write_1h
+        self.cache_read += other.cache_read
+        self.output += other.output
 
 
 class _TimesInput(BaseModel):

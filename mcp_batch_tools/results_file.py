@@ -20,6 +20,7 @@ from mcp_batch_tools.result_formats import Writer, writer_for
 from mcp_batch_tools.result_lines import LineChecker, Tally, WrongLine
 
 _BLOCK = 1024 * 1024
+_SYNC_AFTER = 64 * 1024 * 1024
 _MOST_BREAKS = 8
 """Downloads that break in a row without getting further, before saving is given up."""
 _MOST_WRONG = 3
@@ -112,6 +113,7 @@ class _Download:
         self._checker = LineChecker(self._batch.request_counts)
         self._writer: Writer = writer_for(self._place, self._file)
         self._received = 0
+        self._on_its_way = 0
 
     async def run(self) -> tuple[Tally, str]:
         breaks = wrong = 0
@@ -171,6 +173,9 @@ class _Download:
                     async for block in blocks:
                         await anyio.to_thread.run_sync(self._write, block)
                         self._received += len(block)
+                        if self._received - self._on_its_way > _SYNC_AFTER:
+                            self._on_its_way = self._received
+                            both.start_soon(self._bring_to_disk)
                         await self._report(self._received, length, self._checker.tally.lines)
                 except Exception as error:  # noqa: BLE001  raised below, where no group wraps it
                     failed = error
@@ -192,6 +197,11 @@ class _Download:
     def _write(self, block: bytes) -> None:
         self._writer.write(block, self._checker.feed(block))
 
+    async def _bring_to_disk(self) -> None:
+        """Let the disk write while the download goes on, or all of it would have to be waited for at the end."""
+        with suppress(OSError):  # told by the last one, at the end
+            await anyio.to_thread.run_sync(os.fsync, self._file.fileno(), abandon_on_cancel=False)
+
     def _finish(self) -> tuple[Tally, str]:
         self._writer.write(b"", self._checker.finish())
         sha256 = self._writer.finish()
@@ -202,18 +212,20 @@ class _Download:
 
 async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same bytes in larger pieces. What arrived before a break comes before the break."""
-    block = bytearray()
+    gathered: list[bytes] = []
+    size = 0
     broken: Exception | None = None
     try:
         async for chunk in chunks:
-            block += chunk
-            if len(block) >= _BLOCK:
-                yield bytes(block)
-                block.clear()
+            gathered.append(chunk)
+            size += len(chunk)
+            if size >= _BLOCK:
+                yield b"".join(gathered)
+                gathered, size = [], 0
     except (NoAnswer, BadAnswer) as error:
         broken = error
-    if block:
-        yield bytes(block)
+    if gathered:
+        yield b"".join(gathered)
     if broken:
         raise broken
 

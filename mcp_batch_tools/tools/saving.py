@@ -1,5 +1,6 @@
 """Saving all results of a batch: `save_message_batch_results`."""
 
+from dataclasses import asdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -176,7 +177,7 @@ def _priced(tally: Tally, prices: Prices) -> tuple[list[ModelTokens], Decimal | 
         cost = prices.cost(model, tokens)
         whole = None if whole is None or cost is None else whole + cost
         cost_usd = None if cost is None else float(cost.quantize(_CENTI_CENT))
-        rows.append(ModelTokens(model=as_name(model), **vars(tokens), cost_usd=cost_usd))
+        rows.append(ModelTokens(model=as_name(model), **asdict(tokens), cost_usd=cost_usd))
     return rows, whole
 
 
