@@ -1,4 +1,4 @@
-"""An upstream that answers at once: an ended batch, the deleted object, and results from a file.
+"""An upstream that answers at once: an ended batch, an empty list, the deleted object, and results from a file.
 
     python upstream.py [RESULTS_FILE NUMBER_OF_LINES]
 
@@ -14,7 +14,14 @@ RESULTS = Path(sys.argv[1]) if len(sys.argv) > 1 else None
 SUCCEEDED = int(sys.argv[2]) if len(sys.argv) > 1 else 3
 
 
-def _answer(method: str, message_batch_id: str, address: str) -> bytes:
+def _answer(method: str, path: str, address: str) -> bytes:
+    message_batch_id = path.rsplit("/", 1)[1]
+    if method == "POST" and message_batch_id == "count_tokens":
+        return b'{"input_tokens": 700}'
+    if "?" in path:
+        return b'{"data": [], "has_more": false, "first_id": null, "last_id": null}'
+    if message_batch_id == "batches":
+        message_batch_id = "msgbatch_01HkcTjaV5uDC8jWR4ZsDV8d"
     if method == "DELETE":
         return json.dumps({"id": message_batch_id, "type": "message_batch_deleted"}).encode()
     return json.dumps(
@@ -33,6 +40,11 @@ def _answer(method: str, message_batch_id: str, address: str) -> bytes:
     ).encode()
 
 
+def _length_of(head: str) -> int:
+    named = [line for line in head.lower().split("\r\n") if line.startswith("content-length:")]
+    return int(named[0].split(":")[1]) if named else 0
+
+
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while True:
@@ -46,8 +58,11 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 with RESULTS.open("rb") as file:
                     await asyncio.get_running_loop().sendfile(writer.transport, file)
                 continue
+            length = _length_of(head)
+            while length:
+                length -= len(await reader.read(min(length, 1 << 20)))
             address = head.lower().split("\r\nhost: ")[1].split("\r\n")[0]
-            body = _answer(method, path.rsplit("/", 1)[1], address)
+            body = _answer(method, path, address)
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body))
             writer.write(body)
             await writer.drain()

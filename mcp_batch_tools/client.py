@@ -3,6 +3,7 @@
 It knows nothing of MCP. Tests give it a `transport` and a `clock`; everything else is real.
 """
 
+import json
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from mcp_batch_tools import __version__
 from mcp_batch_tools.clock import Clock, SystemClock
 from mcp_batch_tools.errors import ApiError, BadAnswer, BadSetup, BatchError, Endpoint, NoAnswer, NotConfigured
-from mcp_batch_tools.models import DeletedMessageBatch, FromApi, MessageBatch, MessageBatchPage
+from mcp_batch_tools.models import CountedTokens, DeletedMessageBatch, FromApi, MessageBatch, MessageBatchPage
 from mcp_batch_tools.retries import repeated
 from mcp_batch_tools.wire import (
     ResultStream,
@@ -34,6 +35,8 @@ _POLLING = 10.0
 _POLL_BOUNDS = (1.0, 60.0)
 _WHOLE_ANSWER = 25.0
 """Seconds for a request and its whole answer, which a limit on stalls does not bound."""
+# What the API counts of the params of a request; others it would refuse.
+_COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "mcp_servers")
 _JSON = {"content-type": "application/json"}
 _CREATE_TIMEOUT = httpx2.Timeout(600, connect=5)
 
@@ -61,6 +64,7 @@ class BatchClient:
         stall_seconds: float = 15,
     ) -> None:
         self._base = f"{base_url.rstrip('/')}/v1/messages/batches"
+        self._count_tokens = f"{base_url.rstrip('/')}/v1/messages/count_tokens"
         self._headers = headers
         self._transport = transport
         self._clock = clock or SystemClock()
@@ -102,25 +106,30 @@ class BatchClient:
                 raise BadSetup(str(error), endpoint=endpoint) from error
         return self._pool
 
-    async def create(self, body: bytes | AsyncIterable[bytes]) -> MessageBatch:
-        """Create a batch from `{"requests": […]}` as JSON.
+    async def create(self, body: bytes | AsyncIterable[bytes], *, length: int | None = None) -> MessageBatch:
+        """Create a batch from `{"requests": […]}` as JSON; `length` in bytes for a body that comes in pieces.
 
         There is no idempotency key, so this is repeated only where no byte of the request can have left.
         """
+        headers = {**_JSON, "content-length": str(length)} if length is not None else _JSON
 
         async def attempt() -> MessageBatch:
             return await self._call(
-                MessageBatch,
-                "create",
-                "POST",
-                None,
-                body=body,
-                timeout=_CREATE_TIMEOUT,
-                headers={"content-type": "application/json"},
+                MessageBatch, "create", "POST", None, body=body, timeout=_CREATE_TIMEOUT, headers=headers
             )
 
         again = isinstance(body, bytes)  # a stream is gone once it was read
         return await self._repeated(attempt, lambda error: again and isinstance(error, NoAnswer) and not error.sent)
+
+    async def count_tokens(self, params: Mapping[str, Any]) -> int:
+        """How many input tokens these `params` of a request have. The API counts them free of charge."""
+        body = json.dumps({name: params[name] for name in _COUNTED if name in params}).encode()
+        counted = await self._repeated(
+            lambda: self._call(
+                CountedTokens, "count_tokens", "POST", None, url=self._count_tokens, body=body, headers=_JSON
+            )
+        )
+        return counted.input_tokens
 
     async def retrieve(self, message_batch_id: str) -> MessageBatch:
         """The batch as it is now."""
@@ -245,6 +254,7 @@ class BatchClient:
         message_batch_id: str | None,
         *,
         suffix: str = "",
+        url: str | None = None,
         body: bytes | AsyncIterable[bytes] | None = None,
         params: Mapping[str, str] | None = None,
         timeout: httpx2.Timeout | None = None,  # noqa: ASYNC109  httpx2 has one for each phase
@@ -254,7 +264,7 @@ class BatchClient:
         if self._headers is None:
             raise NotConfigured("no credentials", endpoint=endpoint)
         http = self._http(endpoint)
-        url = self._base
+        url = url or self._base
         if message_batch_id is not None:
             if not message_batch_id.strip("."):
                 raise ValueError(f"not the id of a batch: {message_batch_id!r}")  # it would name another path

@@ -7,6 +7,7 @@ the host is the gate. What a client can do may be unknown; that is never taken f
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, DeclinedElicitation
@@ -16,9 +17,10 @@ from pydantic import BaseModel, Field
 
 from mcp_batch_tools.models import MessageBatch
 from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
+from mcp_batch_tools.untrusted import as_data
 
 Ability = Literal["able", "unable", "unknown"]
-How = Literal["asked and accepted", "host approval", "policy allow", "nothing to lose"]
+How = Literal["asked and accepted", "host approval", "policy allow", "nothing to lose", "below the sum to ask about"]
 
 _INPUT_REQUIRED = "2026-07-28"
 """From this protocol version on, questions travel in the answer of a call; before, as a request of the server."""
@@ -30,6 +32,10 @@ class DeleteChoice(BaseModel):
     choice: Literal["delete", "keep"] = Field(
         title="Your choice", description="delete: the batch and its results are gone for good. keep: nothing changes."
     )
+
+
+class DeleteSavedChoice(DeleteChoice):
+    """The same, where the question said that the results are saved: the consent rests on that."""
 
 
 class SaveOrDeleteChoice(BaseModel):
@@ -51,12 +57,21 @@ class CancelChoice(BaseModel):
     )
 
 
+class CreateChoice(BaseModel):
+    """What the person fills in when asked about spending."""
+
+    choice: Literal["create", "do not create"] = Field(
+        title="Your choice", description="create: the requests are sent and billed. do not create: nothing is sent."
+    )
+
+
 @dataclass(frozen=True)
 class Granted:
     """The act may happen, and how that was decided: it stands in the receipt."""
 
     how: How
     save_first: bool = False
+    because_saved: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +111,7 @@ def decided(settings: Settings, context: Context[Any, Any], question: Elicit[Any
     if policy == "allow":
         return Granted("policy allow")
     ability = ability_of(context)
-    if policy in {"ask", "require"} and ability == "able":
+    if ability == "able":
         return Elicit(f"{question.message} {SANDBOX_NOTE}", question.schema) if settings.sandbox else question
     if policy == "ask" and ability == "unable":
         return Granted("host approval")
@@ -113,13 +128,18 @@ def settled(outcome: object) -> Decision:
     match outcome:
         case AcceptedElicitation(data=Granted() | Refused() as decision):
             return decision
+        case AcceptedElicitation(data=DeleteSavedChoice(choice="delete")):
+            return Granted("asked and accepted", because_saved=True)
         case AcceptedElicitation(
-            data=DeleteChoice(choice="delete") | SaveOrDeleteChoice(choice="delete") | CancelChoice(choice="stop it")
+            data=DeleteChoice(choice="delete")
+            | SaveOrDeleteChoice(choice="delete")
+            | CancelChoice(choice="stop it")
+            | CreateChoice(choice="create")
         ):
             return Granted("asked and accepted")
         case AcceptedElicitation(data=SaveOrDeleteChoice(choice="save, then delete")):
             return Granted("asked and accepted", save_first=True)
-        case AcceptedElicitation(data=DeleteChoice() | SaveOrDeleteChoice() | CancelChoice()):
+        case AcceptedElicitation(data=DeleteChoice() | SaveOrDeleteChoice() | CancelChoice() | CreateChoice()):
             said = "chose to leave it as it is"
         case DeclinedElicitation():
             said = "declined"
@@ -151,9 +171,12 @@ def delete_question(
     )
     until = f"would otherwise last until {day(batch.results_until)}."
     if saved_to is not None:
-        return Elicit(f"{what} {'is' if were == 'was' else 'are'} saved here, in {saved_to}, and {until}", DeleteChoice)
+        return Elicit(
+            f"{what} {'is' if were == 'was' else 'are'} saved here, in {as_data(saved_to)}, and {until}",
+            DeleteSavedChoice,
+        )
     if save_to is not None:
-        first = f"will first be saved to {save_to}; only if that succeeds is the batch deleted. They"
+        first = f"will first be saved to {as_data(save_to)}; only if that succeeds is the batch deleted. They"
         return Elicit(f"{what} {first} {until}", DeleteChoice)
     return Elicit(f"{what} {were} never saved here and {until}", SaveOrDeleteChoice)
 
@@ -167,6 +190,16 @@ def cancel_question(batch: MessageBatch) -> Elicit[CancelChoice]:
         "the others are stopped and have no result.",
         CancelChoice,
     )
+
+
+def create_question(requests: int, most_usd: Decimal | None, prices_of: str) -> Elicit[CreateChoice]:
+    """The question before requests are sent that may cost more than is spent without asking."""
+    cost = (
+        f"They cost at most {most_usd:,.2f} USD by the prices of {prices_of}"
+        if most_usd is not None
+        else "What they cost is unknown, since a model has no known price"
+    )
+    return Elicit(f"Create a batch of {requests:,} request{'' if requests == 1 else 's'}? {cost}.", CreateChoice)
 
 
 def day(time: datetime) -> str:

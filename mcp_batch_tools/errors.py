@@ -10,6 +10,7 @@
   x LedgerError         what this installation remembers cannot be written or read
   x PlaceRefused        a file must not go where it was asked to go
   x PricesRefused       a list of prices cannot be used
+  x RequestsRefused     requests for a new batch cannot be sent as they are; nothing was sent
   x ResultsNotSaved     results could not be saved whole; what there is of them lies aside
 
 Each `BatchError` carries the `endpoint` it happened at; those that saw an answer carry its `status` and `request_id`.
@@ -20,7 +21,7 @@ bug.
 from collections.abc import Callable
 from typing import Literal
 
-Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results"]
+Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results", "count_tokens"]
 Reason = Literal["name", "connect", "tls", "proxy", "timeout", "cut"]
 
 _CHANGES: frozenset[Endpoint] = frozenset({"create", "cancel", "delete"})
@@ -152,6 +153,14 @@ class PlaceRefused(Failure):
 
 class PricesRefused(Failure):
     """A list of prices that cannot be used."""
+
+
+class RequestsRefused(Failure):
+    """Requests that would fail, or a file of them that cannot be read. `problems` has one sentence for each kind."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class ResultsNotSaved(Failure):

@@ -14,14 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import (
-    JSON,
     URL,
-    Column,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
+    CursorResult,
+    Executable,
+    RowMapping,
     bindparam,
     create_engine,
     event,
@@ -34,45 +30,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from mcp_batch_tools.errors import LedgerError
+from mcp_batch_tools.ledger_tables import metadata, receipts, saved_results, submissions
 
-Action = Literal["cancel", "delete"]
+Action = Literal["cancel", "delete", "create"]
 Outcome = Literal["done", "failed"]
 
 FILE = "ledger.db"
 _VERSION = 1
 _BUSY_SECONDS = 3.0
 """How long a write waits for another server's; each takes well below a millisecond."""
-
-_metadata = MetaData()
-_receipts = Table(
-    "receipts",
-    _metadata,
-    Column("number", Integer, primary_key=True),
-    Column("time", String, nullable=False),
-    Column("origin", String, nullable=False),
-    Column("action", String, nullable=False),
-    Column("message_batch_id", String, nullable=False),
-    Column("request_counts", JSON, nullable=False),
-    Column("consent", String, nullable=False),
-    Column("client", String),
-    Column("outcome", String),
-    Column("outcome_time", String),
-    Column("note", String),
-    Column("request_id", String),
-)
-_saved = Table(
-    "saved_results",
-    _metadata,
-    Column("number", Integer, primary_key=True),
-    Column("time", String, nullable=False),
-    Column("message_batch_id", String, nullable=False),
-    Column("path", String, nullable=False),
-    Column("bytes", Integer, nullable=False),
-    Column("sha256", String, nullable=False),
-    Column("cost_usd", String),
-)
-_saved_by_batch = Index("saved_results_by_batch", _saved.c.message_batch_id)
-_by_batch = Index("receipts_by_batch", _receipts.c.message_batch_id)
 
 
 @dataclass(frozen=True)
@@ -113,13 +79,13 @@ class SavedResults:
 
 
 # Built once: on the way of every act, building a statement costs more than running it.
-_intend = insert(_receipts).returning(_receipts.c.number)
-_complete = update(_receipts).where(_receipts.c.number == bindparam("of_number"))
-_complete_all = update(_receipts).where(
-    _receipts.c.origin == bindparam("of_origin"),
-    _receipts.c.action == bindparam("of_action"),
-    _receipts.c.message_batch_id == bindparam("of_batch"),
-    _receipts.c.outcome.is_(None),
+_intend = insert(receipts).returning(receipts.c.number)
+_complete = update(receipts).where(receipts.c.number == bindparam("of_number"))
+_complete_all = update(receipts).where(
+    receipts.c.origin == bindparam("of_origin"),
+    receipts.c.action == bindparam("of_action"),
+    receipts.c.message_batch_id == bindparam("of_batch"),
+    receipts.c.outcome.is_(None),
 )
 
 
@@ -154,10 +120,10 @@ class Ledger:
             if version > _VERSION:
                 raise LedgerError("a newer version of this program wrote it", path=str(self._path))
             if version < _VERSION:
-                for table in (_receipts, _saved):
+                for table in metadata.sorted_tables:
                     self._connection.execute(CreateTable(table, if_not_exists=True))
-                for index in (_by_batch, _saved_by_batch):
-                    self._connection.execute(CreateIndex(index, if_not_exists=True))
+                    for index in table.indexes:
+                        self._connection.execute(CreateIndex(index, if_not_exists=True))
                 self._connection.execute(text(f"PRAGMA user_version = {_VERSION}"))
             self._opened = opened.pop_all()
 
@@ -187,7 +153,7 @@ class Ledger:
         """Write down what is about to be done, and return the number of the receipt."""
         self._follow_the_name()
         row = {
-            "time": _now(),
+            "time": now_text(),
             "origin": origin,
             "action": action,
             "message_batch_id": message_batch_id,
@@ -203,13 +169,13 @@ class Ledger:
         self, number: int, outcome: Outcome, *, note: str | None = None, request_id: str | None = None
     ) -> None:
         """Write down what came of it."""
-        values = {"outcome": outcome, "outcome_time": _now(), "note": note, "request_id": request_id}
+        values = {"outcome": outcome, "outcome_time": now_text(), "note": note, "request_id": request_id}
         with self._failures():
             self._connection.execute(_complete, {"of_number": number, **values})
 
     def settle(self, origin: str, action: Action, message_batch_id: str, outcome: Outcome, note: str) -> int:
         """Complete every open receipt of this act on this batch, and return how many there were."""
-        values = {"outcome": outcome, "outcome_time": _now(), "note": note}
+        values = {"outcome": outcome, "outcome_time": now_text(), "note": note}
         with self._failures():
             found = self._connection.execute(
                 _complete_all, {"of_origin": origin, "of_action": action, "of_batch": message_batch_id, **values}
@@ -220,7 +186,7 @@ class Ledger:
         """Remember a file that all results of a batch were saved to."""
         self._follow_the_name()
         row = {
-            "time": _now(),
+            "time": now_text(),
             "message_batch_id": message_batch_id,
             "path": str(path),
             "bytes": size,
@@ -228,15 +194,22 @@ class Ledger:
             "cost_usd": cost_usd,
         }
         with self._failures():
-            self._connection.execute(insert(_saved), row)
+            self._connection.execute(insert(saved_results), row)
 
     def saved(self, message_batch_id: str) -> list[SavedResults]:
         """The files that the results of a batch were saved to, the latest first."""
-        columns = [column for column in _saved.c if column.name != "number"]
+        columns = [column for column in saved_results.c if column.name != "number"]
         self._follow_the_name()
-        query = select(*columns).where(_saved.c.message_batch_id == message_batch_id).order_by(_saved.c.number.desc())
+        query = select(*columns).where(saved_results.c.message_batch_id == message_batch_id)
+        query = query.order_by(saved_results.c.number.desc())
         with self._failures():
             return [SavedResults(**row) for row in self._connection.execute(query).mappings()]
+
+    def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> CursorResult[Any]:
+        """Run one statement, for the rooms that keep tables of their own in the ledger."""
+        self._follow_the_name()
+        with self._failures():
+            return self._connection.execute(statement, values or {})
 
     def _failures(self) -> AbstractContextManager[None]:
         return _failures_of(self._path)
@@ -257,9 +230,23 @@ def read_receipts(folder: Path) -> list[Receipt]:
     engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS))
     try:
         with _failures_of(path), engine.connect() as connection:
-            return [Receipt(**row) for row in connection.execute(select(_receipts).order_by("number")).mappings()]
+            shown = [Receipt(**row) for row in connection.execute(select(receipts)).mappings()]
+            shown += [_of_a_submission(row) for row in connection.execute(select(submissions)).mappings()]
+            return sorted(shown, key=lambda receipt: receipt.time)
     finally:
         engine.dispose()
+
+
+def _of_a_submission(row: RowMapping) -> Receipt:
+    same = {name: row[name] for name in ("number", "time", "origin", "consent", "client", "outcome_time", "note")}
+    return Receipt(
+        **same,
+        action="create",
+        message_batch_id=row["message_batch_id"] or "",
+        request_counts={"processing": row["requests"]},
+        outcome="done" if row["outcome"] == "created" else row["outcome"],
+        request_id=row["request_id"],
+    )
 
 
 @contextmanager
@@ -282,5 +269,6 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _now() -> str:
+def now_text() -> str:
+    """The time of day as the ledger keeps it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

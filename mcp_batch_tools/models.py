@@ -125,3 +125,9 @@ class DeletedMessageBatch(FromApi):
 
     id: str
     type: Literal["message_batch_deleted"]
+
+
+class CountedTokens(FromApi):
+    """What the API answers to counting tokens."""
+
+    input_tokens: int = Field(ge=0)

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from mcp_batch_tools.errors import PlaceRefused
+from mcp_batch_tools.untrusted import visible
 
 FOLDER = "message-batch-results"
 
@@ -15,6 +16,23 @@ def default_results_folder() -> Path:
 
     documents = user_documents_path()
     return (documents if documents.is_dir() else Path.home()) / FOLDER
+
+
+def existing_file(path: str, folder: Path | None) -> Path:
+    """The file that `path` names inside `folder` (by default the home folder), after every link has been followed.
+
+    Raises:
+        PlaceRefused: it lies outside, or there is none.
+    """
+    root = (folder or Path.home()).resolve()
+    try:
+        place = (root / Path(path).expanduser()).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise PlaceRefused(f"the path cannot be used: {said}", folder=str(root)) from error
+    if not place.is_relative_to(root):
+        raise PlaceRefused("the path leads out of the folder that requests are read from", folder=str(root))
+    return place
 
 
 def place_for(path: str | None, folder: Path, default_name: str, suffixes: tuple[str, ...]) -> Path:
@@ -32,6 +50,8 @@ def place_for(path: str | None, folder: Path, default_name: str, suffixes: tuple
         place = wanted.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL in it, a loop of links, no such user
         raise PlaceRefused(f"the path cannot be used: {error}", folder=str(folder)) from error
+    if visible(str(place), breaks=False) != str(place):
+        raise PlaceRefused("the path holds characters that nobody would see", folder=str(root))
     if not place.is_relative_to(root) or place == root:
         raise PlaceRefused("the path leads out of the folder where files may be saved", folder=str(root))
     if not place.name.endswith(suffixes):

@@ -6,11 +6,13 @@ Source of the built-in list: the price page of Anthropic's documentation on the 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mcp_batch_tools.errors import PricesRefused
 
@@ -39,21 +41,26 @@ class Tokens:
         self.output += other.output
 
 
+Price = Annotated[Decimal, Field(ge=0, le=1_000_000)]
+Day = Annotated[str, AfterValidator(lambda text: date.fromisoformat(text).isoformat())]
+
+
 class _TimesInput(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    cache_write_5m: Decimal = Field(Decimal("1.25"), ge=0)
-    cache_write_1h: Decimal = Field(Decimal(2), ge=0)
-    cache_read: Decimal = Field(Decimal("0.1"), ge=0)
+    cache_write_5m: Decimal = Field(Decimal("1.25"), ge=0, le=1000)
+    cache_write_1h: Decimal = Field(Decimal(2), ge=0, le=1000)
+    cache_read: Decimal = Field(Decimal("0.1"), ge=0, le=1000)
 
 
 class Prices(BaseModel):
     """A list of prices: USD per million tokens at the batch rate, input and output, by model without its date."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="forbid")
 
-    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
-    models: Mapping[str, tuple[Decimal, Decimal]]
+    date: Day
+    unit: str | None = None
+    models: Mapping[str, tuple[Price, Price]]
     times_input: _TimesInput = Field(default_factory=lambda: _TimesInput.model_validate({}))
 
     def of(self, model: str) -> tuple[Decimal, Decimal] | None:

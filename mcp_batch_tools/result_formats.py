@@ -5,6 +5,7 @@ import json
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from io import BufferedRandom
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +23,9 @@ class Writer(Protocol):
     def finish(self) -> str:
         """Write what is left; returns the SHA-256 of the whole file, in hex."""
 
+    def abandon(self) -> None:
+        """Let go of the file. After this nothing is written to it any more."""
+
 
 class _Plain:
     """The lines as they came."""
@@ -36,6 +40,9 @@ class _Plain:
 
     def finish(self) -> str:
         return self._hash.hexdigest()
+
+    def abandon(self) -> None:
+        """Nothing is held back."""
 
     def _put(self, block: bytes) -> None:
         self._hash.update(block)
@@ -88,8 +95,9 @@ class _Parquet:
         self._file = file
         self._schema = pa.schema(list(columns.items()))
         self._writer = pq.ParquetWriter(file, self._schema, compression="zstd")
+        self._read = pq.ParquetFile
         self._rows: list[dict[str, Any]] = []
-        self._bytes = 0
+        self._bytes = self._count = 0
 
     def write(self, block: bytes, lines: Iterable[ResultLine]) -> None:
         self._rows += [_row(line) for line in lines]
@@ -102,11 +110,20 @@ class _Parquet:
         self._writer.close()
         self._file.flush()
         self._file.seek(0)
+        if self._read(self._file).metadata.num_rows != self._count:
+            raise ResultsNotSaved("the table that was written cannot be read again")
+        self._file.seek(0)
         return hashlib.file_digest(self._file, "sha256").hexdigest()
+
+    def abandon(self) -> None:
+        # Otherwise the writer would close itself later, and write its end into whatever the file holds by then.
+        with suppress(Exception):
+            self._writer.close()
 
     def _flush(self) -> None:
         if self._rows:
             self._writer.write_table(self._pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._count += len(self._rows)
             self._rows, self._bytes = [], 0
 
 
@@ -133,8 +150,8 @@ def _row(line: ResultLine) -> dict[str, Any]:
         "custom_id": _storable(line.custom_id),
         "outcome": line.outcome,
         "text": _storable(line.text) if succeeded else None,
-        "stop_reason": reason if isinstance(reason, str) else None,
-        "error_type": kind,
+        "stop_reason": _storable(reason) if isinstance(reason, str) else None,
+        "error_type": kind if kind is None else _storable(kind),
         "error_message": message if message is None else _storable(message),
         "input_tokens": tokens.input if succeeded else None,
         "cache_creation_input_tokens": tokens.cache_write_5m + tokens.cache_write_1h if succeeded else None,

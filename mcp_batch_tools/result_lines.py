@@ -17,11 +17,16 @@ from mcp_batch_tools.pricing import Tokens
 Outcome = Literal["succeeded", "errored", "canceled", "expired"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
-LONGEST_LINE = 64 * 1024 * 1024
+LONGEST_LINE = 32 * 1024 * 1024
 """Bytes. The longest answer of a model is a few of them; a stream without line breaks must not fill the memory."""
 
 _MOST_ERROR_KINDS = 1000
+_MOST_MODELS = 50
+_LONGEST_NAME = 100
 _LONGEST_MESSAGE = 200
+_MOST_TOKENS = 10**12
+OTHERS = "others"
+"""What errors and models are counted as where there are too many kinds of them to tell apart."""
 
 
 class WrongLine(Exception):
@@ -53,9 +58,10 @@ class ResultLine:
     def tokens(self) -> Tokens:
         """What was used. Cache writes without a breakdown count as those of 5 minutes."""
         usage = _object(self.message.get("usage"))
-        written = _count(usage.get("cache_creation_input_tokens"))
         by_time = _object(usage.get("cache_creation"))
-        for_an_hour = min(_count(by_time.get("ephemeral_1h_input_tokens")), written)
+        for_an_hour = _count(by_time.get("ephemeral_1h_input_tokens"))
+        by_time_in_all = for_an_hour + _count(by_time.get("ephemeral_5m_input_tokens"))
+        written = max(_count(usage.get("cache_creation_input_tokens")), by_time_in_all)
         return Tokens(
             input=_count(usage.get("input_tokens")),
             cache_write_5m=written - for_an_hour,
@@ -119,12 +125,47 @@ class Tally:
         self.lines += 1
         self.outcomes[line.outcome] += 1
         if line.outcome == "succeeded":
-            self.tokens.setdefault(str(line.message.get("model")), Tokens()).add(line.tokens)
+            model = str(line.message.get("model"))[:_LONGEST_NAME]
+            if model not in self.tokens and len(self.tokens) >= _MOST_MODELS:
+                model = OTHERS
+            self.tokens.setdefault(model, Tokens()).add(line.tokens)
         elif line.outcome == "errored":
             kind, message = line.error
-            known = (kind, message[:_LONGEST_MESSAGE])
-            # Messages may all differ, and then their number is no help.
-            self.errors[known if known in self.errors or len(self.errors) < _MOST_ERROR_KINDS else (kind, "")] += 1
+            known = (kind[:_LONGEST_NAME], message[:_LONGEST_MESSAGE])
+            if known not in self.errors and len(self.errors) >= _MOST_ERROR_KINDS:
+                known = (OTHERS, "")
+            self.errors[known] += 1
+
+
+class LineSplitter:
+    """Takes a file in pieces of any size and gives out its lines."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._length = 0
+
+    @property
+    def rest(self) -> bytes:
+        """What came after the last line break."""
+        return b"".join(self._parts)
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The lines that are complete now, without their line breaks.
+
+        Raises:
+            WrongLine: one is too long to be one.
+        """
+        self._length += len(piece)
+        if b"\n" not in piece:
+            self._parts.append(piece)
+            lines: list[bytes] = []
+        else:
+            lines = b"".join([*self._parts, piece]).split(b"\n")
+            last = lines.pop()
+            self._parts, self._length = [last], len(last)
+        if self._length > LONGEST_LINE:
+            raise WrongLine(f"a line is longer than {LONGEST_LINE:,} bytes")
+        return lines
 
 
 class LineChecker:
@@ -134,7 +175,12 @@ class LineChecker:
         self.tally = Tally()
         self._expected = expected
         self._seen: set[int] = set()
-        self._rest = b""
+        self._splitter = LineSplitter()
+
+    @property
+    def rest(self) -> bytes:
+        """The line that is not complete yet."""
+        return self._splitter.rest
 
     def feed(self, piece: bytes) -> Iterator[ResultLine]:
         """The lines that are complete now.
@@ -142,11 +188,7 @@ class LineChecker:
         Raises:
             WrongLine: one is not what it must be, its custom id was there before, or there are too many.
         """
-        lines = (self._rest + piece).split(b"\n")
-        self._rest = lines.pop()
-        if len(self._rest) > LONGEST_LINE:
-            raise WrongLine(f"line {self.tally.lines + 1:,} is longer than {LONGEST_LINE:,} bytes")
-        for line in lines:
+        for line in self._splitter.feed(piece):
             yield self._checked(line)
 
     def finish(self) -> Iterator[ResultLine]:
@@ -155,8 +197,7 @@ class LineChecker:
         Raises:
             WrongLine: they are not.
         """
-        if self._rest:
-            last, self._rest = self._rest, b""
+        if last := self.rest:
             yield self._checked(last)
         for outcome in OUTCOMES:
             found, expected = self.tally.outcomes[outcome], getattr(self._expected, outcome)
@@ -182,4 +223,4 @@ def _object(value: object) -> Mapping[str, Any]:
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return min(value, _MOST_TOKENS) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 import anyio.to_thread
 
 from mcp_batch_tools.client import BatchClient
-from mcp_batch_tools.result_lines import LONGEST_LINE, ResultLine, Tally, WrongLine, parse
+from mcp_batch_tools.result_lines import LineSplitter, ResultLine, Tally, WrongLine, parse
 
 MOST_SCANNED = 256 * 1024 * 1024
 """Bytes that one page is looked for in."""
@@ -65,32 +65,37 @@ async def api_pieces(client: BatchClient, message_batch_id: str, offset: int) ->
 
 
 async def scan(
-    pieces: AsyncIterator[bytes], offset: int, wanted: Callable[[ResultLine], bool], now: Callable[[], float]
+    pieces: AsyncIterator[bytes],
+    offset: int,
+    wanted: Callable[[ResultLine], bool],
+    now: Callable[[], float],
+    enough: Callable[[], bool] = lambda: False,
 ) -> Scan:
-    """Look through lines until `wanted`, which is asked about each in turn, says no to going on, or the end.
+    """Look through lines until there is `enough`, the page can take no more, or the end; or until it takes too long.
 
-    `wanted` returns False for the line that does not fit the page any more; the next page begins with it.
+    `wanted` is asked about each line in turn, and returns False for one that does not fit the page any more; the next
+    page begins with it.
 
     Raises:
         WrongLine: a line is too long to be one.
     """
-    found = Scan()
-    start, begin = now(), offset
-    rest = b""
+    found, splitter = Scan(), LineSplitter()
+    start, seen = now(), 0
     async for piece in pieces:
-        lines = (rest + piece).split(b"\n")
-        rest = lines.pop()
-        if len(rest) > LONGEST_LINE:
-            raise WrongLine(f"a line is longer than {LONGEST_LINE:,} bytes")
-        for line in lines:
+        for line in splitter.feed(piece):
             if not _take(found, line, wanted):
                 found.next_offset = offset
                 return found
             offset += len(line) + 1
-            if offset - begin > MOST_SCANNED or now() - start > LONGEST_SCAN:
-                found.next_offset, found.stopped_early = offset, True
+            seen += len(line) + 1
+            found.stopped_early = seen > MOST_SCANNED
+            if found.stopped_early or enough():
+                found.next_offset = offset
                 return found
-    if rest and not _take(found, rest, wanted):
+        if now() - start > LONGEST_SCAN:
+            found.next_offset, found.stopped_early = offset, True
+            return found
+    if splitter.rest and not _take(found, splitter.rest, wanted):
         found.next_offset = offset
     return found
 

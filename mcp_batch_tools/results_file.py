@@ -1,11 +1,11 @@
 """Saving all results of a batch to a file: whole and checked, or not under its name at all."""
 
-import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from io import BufferedRandom
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.errors import ApiError, BadAnswer, BatchError, NoAnswer, ResultsNotSaved
+from mcp_batch_tools.finished_files import NameTaken, give_name, kept, size_of
 from mcp_batch_tools.models import MessageBatch
-from mcp_batch_tools.result_formats import Writer, writer_for
+from mcp_batch_tools.result_formats import writer_for
 from mcp_batch_tools.result_lines import LineChecker, Tally, WrongLine
 
 _BLOCK = 1024 * 1024
@@ -42,10 +43,6 @@ class SavedFile:
     already: bool = False
 
 
-class _Exists(ResultsNotSaved):
-    """Another file has the name."""
-
-
 async def save_results(
     client: BatchClient, batch: MessageBatch, place: Path, *, overwrite: bool, report: Report
 ) -> SavedFile:
@@ -59,28 +56,35 @@ async def save_results(
         ResultsNotSaved: they could not be saved whole. What arrived lies aside, as `partial`.
         ApiError: there are no results, or the API refused.
     """
-    there = None if overwrite else _size_of(place)
+    there = None if overwrite else size_of(place)
     part = place.with_name(f"{place.name}.{secrets.token_hex(4)}.part")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file = part.open("x+b")
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        file = os.fdopen(os.open(part, flags, 0o600), "r+b")
     except OSError as error:
         raise ResultsNotSaved(f"{part.parent} cannot be written: {error.strerror}") from error
     try:
         with file:
             tally, sha256 = await _Download(client, batch, place, file, there, report).run()
             size = file.seek(0, os.SEEK_END)
-        return await anyio.to_thread.run_sync(_named, part, place, overwrite, SavedFile(place, size, sha256, tally))
+            name = partial(give_name, part, place, overwrite=overwrite, sha256=sha256, descriptor=file.fileno())
+            return SavedFile(place, size, sha256, tally, already=await anyio.to_thread.run_sync(name))
     except OSError as error:
-        raise ResultsNotSaved(f"writing failed: {error.strerror}", partial=_kept(part)) from error
-    except _Exists:
-        part.unlink()
+        raise ResultsNotSaved(f"writing failed: {error.strerror}", partial=kept(part)) from error
+    except NameTaken:
+        part.unlink(missing_ok=True)
         raise
     except ResultsNotSaved as error:
-        error.partial = _kept(part)
+        error.partial = kept(part)
         raise
-    except BatchError:
-        _kept(part)
+    except BatchError as error:
+        aside = kept(part)
+        if aside is None:
+            raise
+        raise ResultsNotSaved(f"the API failed in the middle: {error}", partial=aside) from error
+    except Exception:
+        kept(part)
         raise
     except BaseException:
         part.unlink(missing_ok=True)  # given up from outside: nobody would be told its name
@@ -105,17 +109,27 @@ class _Download:
         self._file = file
         self._there = there
         self._report = report
+        self._writer = writer_for(place, file)
         self._start_over()
 
     def _start_over(self) -> None:
+        self._writer.abandon()
         self._file.seek(0)
         self._file.truncate()
         self._checker = LineChecker(self._batch.request_counts)
-        self._writer: Writer = writer_for(self._place, self._file)
+        self._writer = writer_for(self._place, self._file)
         self._received = 0
         self._on_its_way = 0
+        self._length: int | None = None
 
     async def run(self) -> tuple[Tally, str]:
+        """Download until the file is whole."""
+        try:
+            return await self._run()
+        finally:
+            self._writer.abandon()
+
+    async def _run(self) -> tuple[Tally, str]:
         breaks = wrong = 0
         for _ in range(_MOST_REQUESTS):
             before = self._received
@@ -145,14 +159,23 @@ class _Download:
         raise ResultsNotSaved(_why(problem)) from problem
 
     async def _pass(self) -> None:
-        """One request, to its end; what arrives before a break counts."""
-        async with self._client.results(self._batch.id, offset=self._received) as stream:
-            if stream.start != self._received:
+        """One request, to its end; what arrives before a break counts.
+
+        It goes on at the beginning of the line that is not complete, and the part of it that is there already must come
+        again: results come in any order, and a line must not be put together from two of them.
+        """
+        again = self._checker.rest
+        offset = self._received - len(again)
+        async with self._client.results(self._batch.id, offset=offset) as stream:
+            if stream.start != offset or (self._length is not None and stream.length not in {None, self._length}):
+                again = b""
                 self._start_over()
-            length = stream.length
+                if stream.start:
+                    raise BadAnswer("it is part of another file", endpoint="results", status=206, request_id=None)
+            self._length = length = stream.length
             if self._there not in {None, length} and length is not None and self._place.suffix == ".jsonl":
-                raise _exists(self._place)  # it can only be something else, so there is no need to download it
-            await self._take_while_reading(stream.chunks, length)
+                raise NameTaken(self._place)  # it can only be something else, so there is no need to download it
+            await self._take_while_reading(_after(again, stream.chunks), length)
         if length not in {None, self._received}:
             raise BadAnswer(
                 f"{self._received:,} bytes arrived, and {length:,} were promised",
@@ -210,6 +233,18 @@ class _Download:
         return self._checker.tally, sha256
 
 
+async def _after(again: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What comes after bytes that are there already, and must be the same."""
+    async for chunk in chunks:
+        if again:
+            if not (chunk.startswith(again) or again.startswith(chunk)):
+                raise BadAnswer("another line came than before", endpoint="results", status=200, request_id=None)
+            length = len(again)
+            again, chunk = again[len(chunk) :], chunk[length:]
+        if chunk:
+            yield chunk
+
+
 async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same bytes in larger pieces. What arrived before a break comes before the break."""
     gathered: list[bytes] = []
@@ -228,58 +263,6 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(gathered)
     if broken:
         raise broken
-
-
-def _named(part: Path, place: Path, overwrite: bool, saved: SavedFile) -> SavedFile:
-    """Give the checked file its name, at once and whole."""
-    if overwrite:
-        part.replace(place)
-    else:
-        try:
-            place.hardlink_to(part)  # unlike a rename, this fails where the name is taken
-        except FileExistsError:
-            if sha256_of(place) != saved.sha256:
-                raise _exists(place) from None
-            part.unlink()
-            return SavedFile(place, saved.bytes, saved.sha256, saved.tally, already=True)
-        except OSError:  # a file system without links
-            if place.exists():
-                raise _exists(place) from None
-            part.rename(place)
-        else:
-            part.unlink()
-    folder = os.open(place.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return saved
-
-
-def _size_of(path: Path) -> int | None:
-    with suppress(OSError):
-        return path.stat().st_size
-    return None
-
-
-def sha256_of(path: Path) -> str | None:
-    """The SHA-256 of a file in hex, or None where it cannot be read."""
-    with suppress(OSError), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-    return None
-
-
-def _exists(place: Path) -> _Exists:
-    return _Exists(f"{place} is there already and holds something else, which is left as it is")
-
-
-def _kept(part: Path) -> str | None:
-    """The name of what arrived; an empty file is removed."""
-    with suppress(OSError):
-        if part.stat().st_size:
-            return str(part)
-        part.unlink()
-    return None
 
 
 def _why(problem: Exception) -> str:

@@ -66,6 +66,15 @@ class Settings(BaseSettings):
     results_dir: Path | None = Field(
         None, description="Folder that results are saved in; otherwise `message-batch-results` in the documents folder."
     )
+    requests_dir: Path | None = Field(
+        None, description="Folder that files of requests are read from; otherwise the home folder."
+    )
+    max_cost_usd: float | None = Field(
+        None, ge=0, description="Nothing is created that could cost more than this, in USD."
+    )
+    ask_above_usd: float = Field(
+        1.0, ge=0, description="The person is asked before something is created that could cost more than this, in USD."
+    )
     prices: Path | None = Field(None, description="File of prices that replaces the built-in `prices.json`.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "warning", description="What is logged, to standard error."
@@ -98,12 +107,12 @@ class Settings(BaseSettings):
             raise ValueError("must be a date like 2026-10-21")
         return value
 
-    @field_validator("state_dir", "results_dir", "prices", mode="before")
+    @field_validator("state_dir", "results_dir", "requests_dir", "prices", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
 
-    @field_validator("state_dir", "results_dir", "prices")
+    @field_validator("state_dir", "results_dir", "requests_dir", "prices")
     @classmethod
     def _is_absolute(cls, value: Path | None) -> Path | None:
         try:

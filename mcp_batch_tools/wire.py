@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 
 from mcp_batch_tools.errors import ApiError, BadAnswer, Endpoint, NoAnswer, Reason
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,20}/(\d{1,18}|\*)", re.ASCII)
 _LARGEST_BODY = 32 * 1024 * 1024  # a full page of 1,000 batches is below 1 MB
 
 

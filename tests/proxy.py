@@ -18,6 +18,8 @@ class Proxy:
     address: str
     only: bytes = b"/results "
     damage: Damage | None = None
+    cut_request_at: int | None = None
+    """Bytes of the body of such a request after which the connection is cut, before anything is passed on whole."""
     requests: list[bytes] = field(default_factory=list)
 
 
@@ -59,6 +61,10 @@ async def _pass_on(
     length = next(
         (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
     )
+    if proxy.cut_request_at is not None and proxy.only in head and proxy.cut_request_at < length:
+        await reader.readexactly(proxy.cut_request_at)
+        writer.transport.abort()
+        return
     body = await reader.readexactly(length)
     lines = [line for line in head.split(b"\r\n") if line and not line.lower().startswith(b"connection:")]
     up_reader, up_writer = await asyncio.open_connection(host, port)

@@ -229,6 +229,13 @@ async def test_a_failed_look_is_told_and_nobody_is_asked(sandbox: Sandbox, clock
     assert "permission_error" in said["result"]["content"][0]["text"]
 
 
+WRITING = [
+    "list_message_batches",
+    "get_message_batch",
+    "create_message_batch",
+    "read_message_batch_results",
+    "save_message_batch_results",
+]
 READING = ["list_message_batches", "get_message_batch", "read_message_batch_results"]
 
 
@@ -236,7 +243,7 @@ READING = ["list_message_batches", "get_message_batch", "read_message_batch_resu
     ("settings", "listed"),
     [
         ({"read_only": True}, READING),
-        ({"destructive": "block"}, [*READING, "save_message_batch_results"]),
+        ({"destructive": "block"}, WRITING),
         ({"destructive": "block", "read_only": True}, READING),
     ],
 )

@@ -123,7 +123,7 @@ async def test_errors_are_grouped(connect: Connect, sandbox: Sandbox) -> None:
         '50 errored: 30 invalid_request_error "max_tokens: Field required", 12 api_error "Internal server error", '
     )
     assert answer["errors"].endswith("5 of 5 other kinds")
-    assert part["errors"] == '10 of 50 errored: 10 invalid_request_error "max_tokens: Field required"'
+    assert part["errors"] == '10 of the 10 read errored: 10 invalid_request_error "max_tokens: Field required"'
 
 
 async def test_a_batch_without_results_is_told_as_such(connect: Connect, sandbox: Sandbox) -> None:
@@ -349,7 +349,7 @@ async def test_the_question_knows_what_was_saved_and_whether_it_is_still_so(
     async with connect() as assistant:
         saved = await assistant.call("save_message_batch_results", message_batch_id=batch, path="x.jsonl")
     known = await asked()
-    assert f"are saved here, in {saved['path']}" in known["message"]
+    assert f'are saved here, in "{saved["path"]}"' in known["message"]
     assert choices(known) == ["delete", "keep"]
     whole = Path(saved["path"]).read_bytes()
     Path(saved["path"]).write_bytes(whole.replace(b"parcel", b"PARCEL"))
@@ -372,3 +372,66 @@ async def test_the_person_can_choose_to_save_and_then_delete(
     place = tmp_path / "results" / f"{batch}.jsonl"
     assert said["result"]["structuredContent"]["results_saved_to"] == str(place)
     assert len(place.read_bytes().splitlines()) == 3
+
+
+async def test_saved_results_can_be_read_after_the_batch_was_deleted(connect: Connect, sandbox: Sandbox) -> None:
+    batch = sandbox.add_batch(3, key=KEY)
+    async with connect() as assistant:
+        await assistant.call("delete_message_batch", message_batch_id=batch, save_results_to="x.jsonl")
+        answer = await assistant.call("read_message_batch_results", message_batch_id=batch)
+    assert len(answer["results"]) == 3
+    assert answer["processing_status"] == "deleted"
+
+
+async def test_one_line_that_fits_no_page_does_not_hold_up_the_others(connect: Connect, sandbox: Sandbox) -> None:
+    odd = "\U0010ffff" * 60
+    blocks = [{"type": odd, "name": odd}] * 8 + [{"type": "text", "text": odd * 500}]
+    batch = sandbox.add_batch(
+        3, key=KEY, results=pieces(line("a"), line(odd, content=blocks, stop_reason=odd), line("c"))
+    )
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    async with connect() as assistant:
+        for _ in range(9):
+            answer = await assistant.call("read_message_batch_results", message_batch_id=batch, **cursor)
+            seen += ids(answer)
+            if "next_cursor" not in answer:
+                break
+            cursor = {"cursor": answer["next_cursor"]}
+    assert len(seen) == 3
+    assert seen[2] == "c"
+
+
+async def test_with_a_filter_too_the_download_stops_when_the_page_is_full() -> None:
+    sandbox, counted = Sandbox(), list[int]()
+    batch = sandbox.add_batch(1_000_000, key=KEY, results=endless(counted))
+    with served(sandbox) as address:
+        server = create_server(Settings.load(api_key=KEY, base_url=address))
+        async with Client(server) as client:
+            answer = await Assistant(client).call(
+                "read_message_batch_results", message_batch_id=batch, custom_ids=["r0"], limit=5
+            )
+    assert ids(answer) == ["r0"]
+    assert "next_cursor" not in answer
+    assert len(counted) < 50_000
+
+
+async def test_a_consent_that_rests_on_a_saved_file_does_not_outlive_it(
+    sandbox: Sandbox, clock: Clock, connect: Connect, era: str
+) -> None:
+    from tests.conftest import SandboxTransport
+
+    batch = sandbox.add_batch(3, key=KEY)
+    async with connect() as assistant:
+        saved = await assistant.call("save_message_batch_results", message_batch_id=batch)
+    server = create_server(Settings.load(api_key=KEY), transport=SandboxTransport(sandbox), clock=clock)
+
+    def vanish(asked: dict[str, Any]) -> dict[str, Any] | None:
+        Path(saved["path"]).unlink(missing_ok=True)
+        return answering("accept")(asked) if "are saved here" in asked["message"] else answering("keep")(asked)
+
+    async with over_streams(server, era, {"elicitation": {}}) as raw:
+        said = await raw.call("delete_message_batch", {"message_batch_id": batch}, vanish)
+    assert said is not None
+    assert said["result"]["structuredContent"]["type"] == "message_batch_not_deleted"
+    assert "DELETE" not in [received.method for received in sandbox.received]

@@ -7,7 +7,16 @@ import mcp_batch_tools
 
 PACKAGE = Path(mcp_batch_tools.__file__).parent
 SEAM = {"clock", "errors", "models", "wire", "retries", "client", "settings"}
-FILES = {"places", "pricing", "result_lines", "result_formats", "results_file", "result_pages"}
+CREATING = {
+    "estimates",
+    "request_checks",
+    "request_hashes",
+    "request_sources",
+    "requests_file",
+    "sending",
+    "submissions",
+}
+FILES = {"places", "finished_files", "pricing", "result_lines", "result_formats", "results_file", "result_pages"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
@@ -20,15 +29,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"clock", "errors", "models", "retries", "wire"},
     "sandbox": set(),
     "untrusted": set(),
-    "ledger": {"errors"},
-    "consent": {"models", "settings"},
-    "places": {"errors"},
+    "ledger_tables": set(),
+    "ledger": {"errors", "ledger_tables"},
+    "submissions": {"ledger", "ledger_tables"},
+    "request_hashes": {"request_sources", "requests_file"},
+    "estimates": {"client", "errors", "pricing", "request_checks", "requests_file"},
+    "sending": {"client", "errors", "models"},
+    "consent": {"models", "settings", "untrusted"},
+    "places": {"errors", "untrusted"},
+    "finished_files": {"errors"},
     "pricing": {"errors"},
     "result_lines": {"models", "pricing"},
     "result_formats": {"errors", "result_lines"},
-    "results_file": {"client", "errors", "models", "result_formats", "result_lines"},
+    "results_file": {"client", "errors", "finished_files", "models", "result_formats", "result_lines"},
     "result_pages": {"client", "result_lines"},
-    "tools": {*SEAM, "consent", "ledger", "untrusted", *FILES},
+    "request_sources": {"errors"},
+    "request_checks": set(),
+    "requests_file": {"errors", "request_checks", "request_sources"},
+    "tools": {*SEAM, "consent", "ledger", "untrusted", *FILES, *CREATING},
     "server": {*SEAM, "tools", "sandbox", "ledger"},
     "demo": {"server", "sandbox"},
     "cli": {*SEAM, "tools", "server", "sandbox", "demo", "ledger", "untrusted"},

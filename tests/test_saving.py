@@ -1,15 +1,18 @@
 """`save_message_batch_results`: whole and checked under its name, or not there at all."""
 
+import asyncio
 import gzip
 import hashlib
 import json
 import os
 import random
 import resource
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pyarrow.parquet as pq
 import pytest
 from mcp import Client
@@ -17,9 +20,11 @@ from mcp import Client
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
-from tests.conftest import KEY, Assistant, Connect
+from tests.conftest import KEY, Assistant, Connect, SandboxTransport
 from tests.proxy import at_random, damaging
+from tests.raw import over_streams
 from tests.serving import served
+from tests.test_consent import answering
 from tests.test_processes import started
 
 pytestmark = pytest.mark.anyio
@@ -349,6 +354,155 @@ async def test_progress_is_told_by_bytes_and_lines(connect: Connect, sandbox: Sa
 
 
 SEED = random.randrange(10**9)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "parquet"])
+@pytest.mark.parametrize("ranges", [True, False])
+async def test_a_break_leaves_a_readable_file_in_every_format(results: Path, ranges: bool, suffix: str) -> None:
+    sandbox = Sandbox(ranges=ranges)
+    batch = sandbox.add_batch(3000, key=KEY, text_characters=500)
+    cuts = [700_000, 2_000_000]
+    with served(sandbox) as address:
+        async with damaging(address) as proxy:
+            proxy.damage = lambda answer: (answer[: cuts.pop()], "reset") if cuts else (answer, "close")
+            server = create_server(Settings.load(api_key=KEY, base_url=proxy.address), clock=Clock())
+            async with Client(server) as client:
+                answer = await Assistant(client).call(
+                    "delete_message_batch", message_batch_id=batch, save_results_to=f"x.{suffix}"
+                )
+    assert answer["type"] == "message_batch_deleted"
+    place = results / f"x.{suffix}"
+    if suffix == "parquet":
+        rows = [row["raw"] for row in pq.read_table(place).to_pylist()]
+    else:
+        content = place.read_bytes()
+        rows = (gzip.decompress(content) if suffix == "jsonl.gz" else content).decode().splitlines()
+    assert sorted(json.loads(row)["custom_id"] for row in rows) == sorted(f"request-{n + 1}" for n in range(3000))
+
+
+@pytest.mark.parametrize("total", ["same", "other"])
+async def test_two_downloads_in_another_order_are_not_put_together(
+    connect: Connect, sandbox: Sandbox, results: Path, total: str
+) -> None:
+    def answer_of(custom_id: str) -> bytes:
+        return line(custom_id, content=[{"type": "text", "text": f"answer of {custom_id} " * 20}])
+
+    one, two = [answer_of("a"), answer_of("b"), answer_of("c")], [answer_of("b"), answer_of("a"), answer_of("c")]
+    if total == "other":
+        two.append(answer_of("d"))
+    batch = sandbox.add_batch(3, key=KEY, results=pieces(*two))
+
+    class Shuffled(SandboxTransport):
+        first = True
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            if not request.url.path.endswith("/results") or not self.first:
+                return await super().handle_async_request(request)
+            self.first = False
+            whole = b"".join(one)
+            return httpx2.Response(
+                200, headers={"content-length": str(len(whole))}, stream=_Breaking(whole[: len(one[0]) + 150])
+            )
+
+    async with connect(transport=Shuffled(sandbox)) as assistant:
+        if total == "same":
+            await assistant.call("save_message_batch_results", message_batch_id=batch, path="x.jsonl")
+            rows = [json.loads(row) for row in (results / "x.jsonl").read_bytes().splitlines()]
+            for row in rows:
+                assert row["result"]["message"]["content"][0]["text"].startswith(f"answer of {row['custom_id']} ")
+            assert {row["custom_id"] for row in rows} == {"a", "b", "c"}
+        else:
+            await assistant.fail("save_message_batch_results", message_batch_id=batch, path="x.jsonl")
+            assert not (results / "x.jsonl").exists()
+
+
+class _Breaking(httpx2.AsyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._content
+        raise httpx2.ReadError("broken")
+
+
+async def test_a_file_that_was_swapped_on_the_way_is_not_taken_for_the_checked_one(
+    connect: Connect, sandbox: Sandbox, results: Path
+) -> None:
+    def swapping() -> Iterable[bytes]:
+        yield line("a")
+        (part,) = results.glob("*.part")
+        part.unlink()
+        part.write_bytes(b"other")
+        yield line("b")
+
+    batch = sandbox.add_batch(2, key=KEY, results=swapping)
+    async with connect() as assistant:
+        kept = await assistant.call("delete_message_batch", message_batch_id=batch, save_results_to="x.jsonl")
+    assert kept["reason"] == "results_not_saved"
+    assert "another file in the place of the one that was checked" in kept["message"]
+    assert not (results / "x.jsonl").exists()
+    assert "DELETE" not in [received.method for received in sandbox.received]
+
+
+@pytest.mark.parametrize("path", ["a\nb.jsonl", "x\u202e.jsonl", "\x1b[2J.jsonl", "../x.jsonl"])
+async def test_a_delete_with_a_path_that_is_refused_deletes_nothing_and_asks_nobody(
+    sandbox: Sandbox, clock: Clock, path: str
+) -> None:
+    batch = sandbox.add_batch(2, key=KEY)
+    server = create_server(Settings.load(api_key=KEY), transport=SandboxTransport(sandbox), clock=clock)
+    async with over_streams(server, "2025-11-25", {"elicitation": {}}) as raw:
+        said = await raw.call(
+            "delete_message_batch", {"message_batch_id": batch, "save_results_to": path}, answering("accept")
+        )
+    assert said is not None
+    assert said["result"]["structuredContent"]["reason"] == "results_not_saved"
+    assert raw.asked == []
+    assert "DELETE" not in [received.method for received in sandbox.received]
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ({"usage": {"input_tokens": 10**33, "output_tokens": 10**33}}, "x.jsonl"),
+        ({"usage": {"input_tokens": 10**33}}, "x.parquet"),
+        ({"stop_reason": "\ud800"}, "x.parquet"),
+        ({"model": "m" * 1_000_000}, "x.jsonl"),
+    ],
+)
+async def test_senseless_values_neither_stop_the_saving_nor_fill_the_answer(
+    connect: Connect, sandbox: Sandbox, message: dict[str, Any], name: str
+) -> None:
+    batch = sandbox.add_batch(1, key=KEY, results=pieces(line("a", **message)))
+    async with connect() as assistant:
+        answer = await assistant.call("save_message_batch_results", message_batch_id=batch, path=name)
+    assert len(json.dumps(answer)) < 5000
+
+
+async def test_a_save_that_is_given_up_leaves_nothing_behind(sandbox: Sandbox, results: Path) -> None:
+    held = asyncio.Event()
+
+    class Slow(SandboxTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            if request.url.path.endswith("/results"):
+                held.set()
+                return httpx2.Response(200, stream=_Waiting())
+            return await super().handle_async_request(request)
+
+    class _Waiting(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield line("a")
+            await asyncio.sleep(600)
+
+    batch = sandbox.add_batch(2, key=KEY)
+    server = create_server(Settings.load(api_key=KEY), transport=Slow(sandbox))
+    async with Client(server) as client:
+        call = asyncio.create_task(client.call_tool("save_message_batch_results", {"message_batch_id": batch}))
+        await held.wait()
+        call.cancel()
+        with suppress(asyncio.CancelledError):
+            await call
+        await client.call_tool("list_message_batches", {})
+    assert list(results.glob("*")) == []
 
 
 @pytest.mark.parametrize("ranges", [True, False])

@@ -22,6 +22,7 @@ from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
 from mcp_batch_tools.tools.answers import answer
 from mcp_batch_tools.tools.browse import get_message_batch, list_message_batches
 from mcp_batch_tools.tools.cancel import cancel_message_batch
+from mcp_batch_tools.tools.create import create_message_batch
 from mcp_batch_tools.tools.delete import delete_message_batch
 from mcp_batch_tools.tools.failures import NO_CONSENT, explain, explain_arguments
 from mcp_batch_tools.tools.results import read_message_batch_results
@@ -43,6 +44,7 @@ class _Entry:
 _ENTRIES = (
     _Entry(list_message_batches, "List message batches", read_only=True, idempotent=True),
     _Entry(get_message_batch, "Look at a message batch", read_only=True, idempotent=True),
+    _Entry(create_message_batch, "Create a message batch"),
     _Entry(cancel_message_batch, "Cancel a message batch", destructive=True, idempotent=True),
     _Entry(delete_message_batch, "Delete a message batch", destructive=True, idempotent=True),
     _Entry(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,8 +12,8 @@ from mcp.server.mcpserver import Context
 
 from mcp_batch_tools.consent import Granted
 from mcp_batch_tools.errors import ApiError, BadAnswer, BatchError, LedgerError
+from mcp_batch_tools.finished_files import sha256_of, size_of
 from mcp_batch_tools.models import MessageBatch
-from mcp_batch_tools.results_file import sha256_of
 
 if TYPE_CHECKING:
     from mcp_batch_tools.ledger import Action, Ledger, Outcome, SavedResults
@@ -44,7 +44,7 @@ async def receipt(
         LedgerError: the intent could not be written, so the act has not begun.
     """
     parts = context.request_context.lifespan_context
-    counts, name = batch.request_counts.model_dump(), _client_name(context)
+    counts, name = batch.request_counts.model_dump(), client_name(context)
     of = (parts.settings.origin, action, batch.id)
     number = await in_ledger(lambda: parts.ledger.intend(*of, counts, granted.how, name))
     act = Act()
@@ -54,14 +54,14 @@ async def receipt(
         if not error.may_have_acted:
             note = f"HTTP {error.status}" if isinstance(error, ApiError | BadAnswer) else "nothing was sent"
             request_id = error.request_id if isinstance(error, ApiError | BadAnswer) else None
-            await _completed(lambda: parts.ledger.complete(number, "failed", note=note, request_id=request_id))
+            await completed(lambda: parts.ledger.complete(number, "failed", note=note, request_id=request_id))
         raise
 
     def done() -> None:
         parts.ledger.complete(number, "done", request_id=act.request_id)
         parts.ledger.settle(*of, "done", f"by receipt {number}")
 
-    await _completed(done)
+    await completed(done)
 
 
 async def settle_earlier(
@@ -89,7 +89,7 @@ async def saved_results(context: Context[Any, Any], message_batch_id: str) -> "S
     Where the ledger cannot be read, nothing is known to be saved: looking at a batch does not need it.
     """
     try:
-        return await _still_there(context, message_batch_id)
+        return next(iter(await _still_there(context, message_batch_id)), None)
     except LedgerError as error:
         _log.warning("Which results were saved cannot be read from %s: %s", error.path, error)
         return None
@@ -101,29 +101,26 @@ async def verified_results(context: Context[Any, Any], message_batch_id: str) ->
     Raises:
         LedgerError: the ledger cannot be read, so nothing must be destroyed either.
     """
-    saved = await _still_there(context, message_batch_id)
-    if saved is None or await anyio.to_thread.run_sync(sha256_of, Path(saved.path)) != saved.sha256:
-        return None
-    return saved
+    for saved in await _still_there(context, message_batch_id):
+        if await anyio.to_thread.run_sync(sha256_of, Path(saved.path)) == saved.sha256:
+            return saved
+    return None
 
 
-async def _still_there(context: Context[Any, Any], message_batch_id: str) -> "SavedResults | None":
+async def _still_there(context: Context[Any, Any], message_batch_id: str) -> "list[SavedResults]":
     parts = context.request_context.lifespan_context
     if not parts.settings.ledger_folder.exists():
-        return None
+        return []
 
-    def look() -> "SavedResults | None":
+    def look() -> "list[SavedResults]":
         ledger: Ledger = parts.ledger
-        for saved in ledger.saved(message_batch_id):
-            with suppress(OSError):
-                if Path(saved.path).stat().st_size == saved.bytes:
-                    return saved
-        return None
+        return [saved for saved in ledger.saved(message_batch_id) if size_of(Path(saved.path)) == saved.bytes]
 
     return await in_ledger(look)
 
 
-def _client_name(context: Context[Any, Any]) -> str | None:
+def client_name(context: Context[Any, Any]) -> str | None:
+    """Name and version of the client, for the ledger."""
     params = context.session.client_params
     if params is None:
         return None
@@ -137,7 +134,7 @@ async def in_ledger(work: Callable[[], Result]) -> Result:
     return await anyio.to_thread.run_sync(work, limiter=_one_at_a_time)
 
 
-async def _completed(work: Callable[[], Any]) -> None:
+async def completed(work: Callable[[], Any]) -> None:
     """Write an outcome. The act has happened and its answer must not be lost to this; the receipt says "unknown"."""
     try:
         await in_ledger(work)

@@ -32,6 +32,7 @@ from mcp_batch_tools.tools.answers import (
     save_step,
     wait_step,
 )
+from mcp_batch_tools.tools.submitting import batches_labelled, submissions_known
 from mcp_batch_tools.untrusted import as_data, as_name
 
 _UPSTREAM_PAGE = 1000
@@ -60,6 +61,7 @@ class Row(BaseModel):
     results_until: Time | None = Field(None, description="Absent while there are no results to read.")
     requests: int
     outcomes: dict[str, int]
+    label: str | None = None
 
 
 class MessageBatchList(BaseModel):
@@ -87,23 +89,29 @@ class MessageBatchDetails(BaseModel):
     waited_seconds: int | None = None
     results_saved_to: str | None = Field(None, description="File here that holds all results.")
     cost_usd: float | None = Field(None, description="What the saved results cost.")
+    label: str | None = None
+    estimate_usd: float | None = Field(None, description="The most that it could cost, as estimated before.")
+    retry_of: str | None = None
 
 
 async def list_message_batches(
     client: Client,
+    context: Context[Any, Any],
     status: Annotated[ProcessingStatus | None, Field(description="Only batches with this status.")] = None,
     created_after: Annotated[
         Moment | None, Field(description="Only batches created at or after this time (ISO 8601; UTC if no zone).")
     ] = None,
     created_before: Annotated[Moment | None, Field(description="Only batches created before this time.")] = None,
     limit: Annotated[int, Field(ge=1, le=100)] = 20,
+    label: Annotated[str | None, Field(description="Only batches created here with this label.")] = None,
     cursor: Annotated[
         str | None,
         Field(pattern=MESSAGE_BATCH_ID_PATTERN, description="next_cursor of the previous answer, same filters."),
     ] = None,
 ) -> Annotated[CallToolResult, MessageBatchList]:
     """List Message Batches of this workspace, newest first, one short row each."""
-    filtered = not (status is None and created_after is None and created_before is None)
+    filtered = not (status is None and created_after is None and created_before is None and label is None)
+    labelled = None if label is None else await batches_labelled(context, client, label)
     rows: list[Row] = []
     scanned = 0
     more = True
@@ -117,7 +125,8 @@ async def list_message_batches(
             cursor = batch.id
             scanned += 1
             if (status is None or batch.processing_status == status) and (
-                created_before is None or batch.created_at < created_before
+                (created_before is None or batch.created_at < created_before)
+                and (labelled is None or batch.id in labelled)
             ):
                 rows.append(_row(batch, client.now()))
                 if len(rows) == limit:
@@ -125,6 +134,9 @@ async def list_message_batches(
                     break
         if not more or len(rows) == limit:
             break
+    made_here = await submissions_known(context, client, [row.id for row in rows])
+    for row in rows:
+        row.label = made_here[row.id].label if row.id in made_here else None
     stopped_early = more and len(rows) < limit
     if stopped_early:
         message = f"Stopped after looking at {scanned:,} batches, of which {len(rows)} fit; there are older ones."
@@ -146,6 +158,9 @@ async def get_message_batch(
     """
     batch, waited = await wait_for_end(client, message_batch_id, wait_seconds, context)
     shown = details(batch, client.now(), waited if wait_seconds else None)
+    made_here = (await submissions_known(context, client, [batch.id])).get(batch.id)
+    if made_here is not None:
+        shown.label, shown.estimate_usd, shown.retry_of = made_here.label, made_here.estimate_usd, made_here.retry_of
     saved = await saved_results(context, batch.id) if batch.ended else None
     if saved is not None:
         shown.results_saved_to = saved.path

@@ -87,7 +87,10 @@ async def _consent(
 ) -> Elicit[DeleteChoice | SaveOrDeleteChoice] | Decision | None:
     if isinstance(batch, Deleted) or not batch.ended:
         return None
-    save_to = None if save_results_to is None else str(place_of(context, batch.id, save_results_to))
+    try:
+        save_to = None if save_results_to is None else str(place_of(context, batch.id, save_results_to))
+    except PlaceRefused:
+        return None  # the tool says so, and nothing is done
     saved = await verified_results(context, batch.id)
     question = delete_question(batch, saved_to=saved.path if saved else None, save_to=save_to)
     return decided(context.request_context.lifespan_context.settings, context, question)
@@ -110,9 +113,21 @@ async def delete_message_batch(
         return answer(batch)
     if not batch.ended:
         return answer(_guidance(batch))
+    if save_results_to is not None:
+        try:
+            place_of(context, batch.id, save_results_to)
+        except PlaceRefused as error:
+            message = f"Nothing was deleted, since its results could not be saved first. {explain(error, {}, None)}"
+            return answer(_not_deleted(batch, "results_not_saved", message, []))
     decision = settled(consent)
     if isinstance(decision, Refused):
         return answer(_not_deleted(batch, decision.reason, decision.message, []))
+    if decision.because_saved and await verified_results(context, batch.id) is None:
+        message = (
+            "Nothing was deleted: the file that held its results has changed or gone since the person was asked. Call "
+            "again to ask anew, or with save_results_to."
+        )
+        return answer(_not_deleted(batch, "results_not_saved", message, [delete_step(batch.id)]))
     saved_to = None
     wants_saving = save_results_to is not None or decision.save_first
     if wants_saving and not batch.readable(client.now()):

@@ -16,6 +16,7 @@ from mcp_batch_tools.errors import (
     NotConfigured,
     PlaceRefused,
     PricesRefused,
+    RequestsRefused,
     ResultsNotSaved,
 )
 from mcp_batch_tools.untrusted import as_data, as_name
@@ -121,6 +122,12 @@ def _local(error: Failure) -> str:
                 f"The results were not saved: {as_data(str(error), most=500)}.{aside} The batch and its results at the "
                 "API are as they were; call the same tool again, with another path where a file is in the way."
             )
+        case RequestsRefused():
+            told = "; ".join(as_data(problem) for problem in error.problems)
+            return (
+                f"The requests are not in order: {told}. Nothing was sent. Correct them, all of the above at once, and "
+                "call the same tool again."
+            )
         case PricesRefused():
             return f"Nothing was saved: {as_data(str(error))}. The user should correct the option --prices."
         case _:
@@ -152,6 +159,10 @@ def _after(error: ApiError, arguments: Mapping[str, Any], key_source: str | None
             return "The user should look at the billing of the account; repeating the call does not help."
         case 403:
             return "The user should check what the key may do, and in which workspace; repeating does not help."
+        case 404 if batch and error.gone and error.endpoint == "results":
+            return f"Its results are not there, or not yet: call get_message_batch for {batch}."
+        case 416:
+            return "The cursor does not fit the results any more: call the same tool again without cursor."
         case 404 if batch and error.gone:
             return (
                 f"{batch} is already gone, or never was in the workspace of this key (a batch created seconds ago can "

@@ -2,8 +2,9 @@
 
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from mcp_types import CallToolResult
 from pydantic import BaseModel, Field
 
 from mcp_batch_tools.client import BatchClient
-from mcp_batch_tools.errors import BadAnswer
+from mcp_batch_tools.errors import ApiError, BadAnswer
 from mcp_batch_tools.models import MessageBatch, MessageBatchId, RequestCounts
 from mcp_batch_tools.result_lines import Outcome, ResultLine, WrongLine
 from mcp_batch_tools.result_pages import Scan, api_pieces, saved_pieces, scan
@@ -21,9 +22,11 @@ from mcp_batch_tools.tools.answers import Client, NextStep, answer
 from mcp_batch_tools.tools.saving import unreadable
 from mcp_batch_tools.untrusted import Boundary, as_data, as_name
 
-_MOST_BYTES = 20_000
-"""UTF-8 bytes of all rows of a page. A token is at least one byte, so with what stands around them the answer is below
-25,000 tokens whatever the text is."""
+_MOST_BYTES = 14_000
+"""UTF-8 bytes of all rows of a page. A token is at least one byte, so with the groups of errors and what stands around
+them the answer is below 25,000 tokens whatever the text is."""
+_SHORTER = (1_000, 300, 60, 0)
+"""Characters that a text alone on its page is cut to until it fits."""
 _MOST_ERROR_KINDS = 5
 _MOST_BLOCKS = 8
 
@@ -84,9 +87,10 @@ class _Page:
             return True
         row = self._row(line, self._most)
         size = _size(row)
-        if not self.rows and size > _MOST_BYTES:
-            # Alone on its page, and still too long: cut until it fits. A character is at most 12 bytes, spelled out.
-            row = self._row(line, _MOST_BYTES // 12)
+        for most in _SHORTER:
+            if self.rows or size <= _MOST_BYTES:
+                break
+            row = self._row(line, min(most, self._most), bare=True)
             size = _size(row)
         if len(self.rows) == self._limit or self._bytes + size > _MOST_BYTES:
             return False
@@ -96,7 +100,12 @@ class _Page:
             self._ids.discard(line.custom_id)
         return True
 
-    def _row(self, line: ResultLine, most: int) -> Row:
+    @property
+    def full(self) -> bool:
+        """Whether it holds as many rows as were asked for, or all that were asked for by their ids."""
+        return len(self.rows) == self._limit or (self._ids is not None and not self._ids)
+
+    def _row(self, line: ResultLine, most: int, *, bare: bool = False) -> Row:
         error = None
         if line.outcome == "errored":
             kind, message = line.error
@@ -106,7 +115,7 @@ class _Page:
             custom_id=as_name(line.custom_id),
             outcome=line.outcome,
             text=as_data(line.text, most=most, within=self._boundary) if line.outcome == "succeeded" else None,
-            other_blocks=_other_blocks(line) or None,
+            other_blocks=_other_blocks(line, 0 if bare else _MOST_BLOCKS) or None,
             stop_reason=as_name(reason) if isinstance(reason, str) else None,
             error=error,
         )
@@ -128,8 +137,13 @@ async def read_message_batch_results(
 
     To get all of them whole, use save_message_batch_results.
     """
-    batch = await client.retrieve(message_batch_id)
-    saved = await saved_results(context, batch.id)
+    saved = await saved_results(context, message_batch_id)
+    try:
+        batch = await client.retrieve(message_batch_id)
+    except ApiError as error:
+        if saved is None or not error.gone:
+            raise
+        batch = _deleted(message_batch_id)
     path = Path(saved.path) if saved is not None and saved.path.endswith((".jsonl", ".jsonl.gz")) else None
     if path is None and not batch.readable(client.now()):
         message, steps = unreadable(batch)
@@ -142,13 +156,13 @@ async def read_message_batch_results(
 
     page = empty()
     try:
-        found = await _scanned(client, batch, path, offset, page.wants)
+        found = await _scanned(client, batch, path, offset, page)
     except (OSError, EOFError, zlib.error):
         if path is None or not batch.readable(client.now()):
             raise
         path, page = None, empty()  # the saved file is gone or broken since it was looked at
-        found = await _scanned(client, batch, path, offset, page.wants)
-    told = _told(batch, _message(page, found, boundary, filtered=bool(outcome or custom_ids)), [])
+        found = await _scanned(client, batch, path, offset, page)
+    told = _told(batch, _message(page, found, boundary, filtered=bool(outcome or custom_ids), first=offset == 0), [])
     told.results = page.rows
     told.read_from = str(path) if path else "the API"
     told.errors = _grouped(found, batch)
@@ -157,15 +171,20 @@ async def read_message_batch_results(
     return answer(told)
 
 
-async def _scanned(
-    client: BatchClient, batch: MessageBatch, path: Path | None, offset: int, wanted: Callable[[ResultLine], bool]
-) -> Scan:
+def _deleted(message_batch_id: str) -> MessageBatch:
+    """A batch of which only the saved results are left."""
+    return MessageBatch(
+        id=message_batch_id, processing_status="deleted", request_counts=RequestCounts(), created_at=datetime.now(UTC)
+    )
+
+
+async def _scanned(client: BatchClient, batch: MessageBatch, path: Path | None, offset: int, page: _Page) -> Scan:
     opened: AbstractAsyncContextManager[AsyncIterator[bytes]] = (
         saved_pieces(path, offset) if path else api_pieces(client, batch.id, offset)
     )
     async with opened as pieces:
         try:
-            return await scan(pieces, offset, wanted, client.monotonic)
+            return await scan(pieces, offset, page.wants, client.monotonic, lambda: page.full)
         except WrongLine as error:
             raise BadAnswer(str(error), endpoint="results", status=200, request_id=None) from error
 
@@ -181,7 +200,7 @@ def _told(batch: MessageBatch, message: str, steps: list[NextStep]) -> ResultsPa
     )
 
 
-def _message(page: _Page, found: Scan, boundary: Boundary, *, filtered: bool) -> str:
+def _message(page: _Page, found: Scan, boundary: Boundary, *, filtered: bool, first: bool) -> str:
     count = len(page.rows)
     parts = [f"{count} result{'' if count == 1 else 's'}{' that fit' if filtered else ''}."]
     if page.rows:
@@ -192,7 +211,7 @@ def _message(page: _Page, found: Scan, boundary: Boundary, *, filtered: bool) ->
     if found.unreadable:
         lines = "line is" if found.unreadable == 1 else "lines are"
         parts.append(f"{found.unreadable:,} {lines} not what a line of results must be, and left out.")
-    if page.missing and found.next_offset is None:
+    if page.missing and found.next_offset is None and first:
         parts.append(f"{page.missing} of the custom_ids {'is' if page.missing == 1 else 'are'} not among them.")
     if found.stopped_early:
         parts.append(f"Stopped early, after {found.tally.lines:,} lines.")
@@ -211,17 +230,17 @@ def _grouped(found: Scan, batch: MessageBatch) -> str | None:
     if len(told) > _MOST_ERROR_KINDS:
         rest = sum(count for _, count in groups[_MOST_ERROR_KINDS:])
         told = [*told[:_MOST_ERROR_KINDS], f"{rest:,} of {len(groups) - _MOST_ERROR_KINDS:,} other kinds"]
-    of_all = f" of {batch.request_counts.errored:,}" if seen < batch.request_counts.errored else ""
-    return f"{seen:,}{of_all} errored: {', '.join(told)}"
+    read = f" of the {found.tally.lines:,} read" if seen < batch.request_counts.errored else ""
+    return f"{seen:,}{read} errored: {', '.join(told)}"
 
 
-def _other_blocks(line: ResultLine) -> list[str]:
+def _other_blocks(line: ResultLine, most: int) -> list[str]:
     """Content that is no text, by kind and size: `thinking (1,240 characters)`, `tool_use search (88 bytes)`."""
     blocks = line.message.get("content")
     others = [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
     others = [block for block in others if block.get("type") != "text"]
     named = []
-    for block in others[:_MOST_BLOCKS]:
+    for block in others[:most]:
         kind = as_name(str(block.get("type")))
         name = block.get("name")
         if isinstance(name, str):
@@ -231,8 +250,8 @@ def _other_blocks(line: ResultLine) -> list[str]:
             named.append(f"{kind} ({len(thinking):,} characters)")
         else:
             named.append(f"{kind} ({len(json.dumps(block)):,} bytes)")
-    if len(others) > _MOST_BLOCKS:
-        named.append(f"{len(others) - _MOST_BLOCKS:,} more")
+    if len(others) > most:
+        named.append(f"{len(others) - most:,} more")
     return named
 
 

@@ -186,7 +186,8 @@ def _cost_in_words(cost: Decimal | None, tokens: list[ModelTokens], prices: Pric
         return (
             f"They cost {cost.quantize(_CENTI_CENT):,} USD by the prices of {prices.date}, server tools not included."
         )
-    unknown = ", ".join(row.model for row in tokens if row.cost_usd is None)
+    unlisted = [row.model for row in tokens if row.cost_usd is None]
+    unknown = ", ".join(unlisted[:3]) + (f" and {len(unlisted) - 3} more" if len(unlisted) > 3 else "")
     return f"What they cost is unknown: the prices of {prices.date} do not list {unknown}."
 
 

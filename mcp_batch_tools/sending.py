@@ -1,0 +1,116 @@
+"""Sending requests once: an intent before the first byte, and no second try where the first may have arrived."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import anyio.to_thread
+
+from mcp_batch_tools.client import BatchClient
+from mcp_batch_tools.errors import BatchError
+from mcp_batch_tools.models import MessageBatch
+
+SETTLED_AFTER = timedelta(minutes=3)
+"""After this, a batch that is in no list was not created."""
+
+_LOOKS = (0.0, 2.0, 5.0)
+"""Seconds before each look for a batch whose answer was lost: a new one can be missing from the list for a moment."""
+_PAGE = 1000
+_MOST_PAGES = 20
+_CLOCKS_DIFFER = timedelta(minutes=10)
+
+Report = Callable[[int], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What is known of a batch that was sent: how many requests, since when, and the newest batch there was before."""
+
+    requests: int
+    began: datetime
+    newest_before: str | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of an attempt.
+
+    `created` with the one batch that fits, `absent` where it surely was not, else `unknown` with what it could be.
+    """
+
+    outcome: Literal["created", "absent", "unknown"]
+    candidates: list[MessageBatch]
+
+
+class Upload:
+    """A body on its way. `whole` says whether its last byte may have left: before that, the API cannot have acted."""
+
+    def __init__(self, pieces: Iterator[bytes], report: Report) -> None:
+        self.whole = False
+        self._pieces = pieces
+        self._report = report
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        sent = 0
+        held = await anyio.to_thread.run_sync(next, self._pieces, None)
+        while held is not None:
+            following = await anyio.to_thread.run_sync(next, self._pieces, None)
+            self.whole = following is None
+            yield held
+            sent += len(held)
+            await self._report(sent)
+            held = following
+
+
+async def newest(client: BatchClient) -> str | None:
+    """The newest batch of the workspace, from which on a lost one is looked for."""
+    page = await client.list(limit=1)
+    return page.data[0].id if page.data else None
+
+
+async def look_for(
+    client: BatchClient, attempt: Attempt, known: Callable[[list[str]], Awaitable[set[str]]], *, patient: bool
+) -> Found:
+    """Look for the batch of an attempt whose answer was lost.
+
+    It came after `newest_before`, has as many requests, and is not `known` as another one of ours. Where there is none
+    yet, `patient` looks again.
+
+    Raises:
+        BatchError: the batches cannot be listed.
+    """
+    fitting: list[MessageBatch] = []
+    for wait in _LOOKS if patient else _LOOKS[:1]:
+        await client.pause(wait)
+        fitting = await _since(client, attempt)
+        ours = await known([batch.id for batch in fitting])
+        fitting = [batch for batch in fitting if batch.id not in ours]
+        if fitting:
+            break
+    if len(fitting) == 1:
+        return Found("created", fitting)
+    if not fitting and client.now() - attempt.began > SETTLED_AFTER:
+        return Found("absent", [])
+    return Found("unknown", fitting)
+
+
+async def _since(client: BatchClient, attempt: Attempt) -> list[MessageBatch]:
+    fitting: list[MessageBatch] = []
+    cursor = None
+    for _ in range(_MOST_PAGES):
+        page = await client.list(limit=_PAGE, after_id=cursor)
+        for batch in page.data:
+            if batch.id == attempt.newest_before or batch.created_at < attempt.began - _CLOCKS_DIFFER:
+                return fitting
+            if batch.request_counts.total == attempt.requests:
+                fitting.append(batch)
+        if not page.data or not page.has_more:
+            break
+        cursor = page.data[-1].id
+    return fitting
+
+
+def cannot_have_acted(error: BatchError, upload: Upload) -> bool:
+    """Whether the API surely made no batch: it refused, or it cannot have got the whole body."""
+    return not error.may_have_acted or not upload.whole

@@ -1,0 +1,236 @@
+"""Creating a batch: `create_message_batch`."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import anyio.to_thread
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp_types import CallToolResult
+from pydantic import Field
+
+from mcp_batch_tools.consent import CreateChoice, Decision, Granted, Refused, create_question, decided, settled
+from mcp_batch_tools.errors import RequestsRefused
+from mcp_batch_tools.estimates import Estimate, estimate
+from mcp_batch_tools.models import MESSAGE_BATCH_ID_PATTERN
+from mcp_batch_tools.places import existing_file
+from mcp_batch_tools.pricing import load_prices
+from mcp_batch_tools.request_sources import FileSource, InlineSource, Source
+from mcp_batch_tools.requests_file import Plan, check
+from mcp_batch_tools.tools.acts import in_ledger
+from mcp_batch_tools.tools.answers import Client, NextStep, answer, requests, wait_step
+from mcp_batch_tools.tools.create_answers import (
+    Costs,
+    CreateAnswer,
+    Created,
+    Estimated,
+    NotCreated,
+    costs_of,
+    most_in_words,
+    not_created,
+)
+from mcp_batch_tools.tools.failures import explain
+from mcp_batch_tools.tools.retrying import only_to_retry
+from mcp_batch_tools.tools.submitting import (
+    CreatedBatch,
+    Submitted,
+    Terms,
+    settle_open,
+    submissions_of,
+    submit,
+)
+from mcp_batch_tools.untrusted import as_data
+
+if TYPE_CHECKING:
+    from mcp_batch_tools.submissions import Submission
+
+_MOST_INLINE = 100
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Requests that are in order, what they cost, and what was already sent of them."""
+
+    source: Source
+    plan: Plan
+    estimate: Estimate
+    costs: Costs
+    earlier: "list[Submission]"
+    refusal: NotCreated | None
+
+
+async def _prepare(
+    requests: list[dict[str, Any]] | None,
+    requests_file: str | None,
+    retry_of: str | None,
+    max_cost_usd: float | None,
+    allow_duplicate: bool,
+    client: Client,
+    context: Context[Any, Any],
+) -> _Prepared:
+    settings = context.request_context.lifespan_context.settings
+    prices = load_prices(settings.prices)
+    if (requests is None) == (requests_file is None):
+        raise RequestsRefused(["give either requests or requests_file"])
+    source: Source = (
+        FileSource(existing_file(requests_file, settings.requests_dir))
+        if requests_file is not None
+        else InlineSource(requests or [])
+    )
+    if retry_of is not None:
+        source = await only_to_retry(context, client, source, retry_of)
+    plan = await anyio.to_thread.run_sync(lambda: check(source, anthropic_version=settings.anthropic_version))
+    cost = await estimate(client, plan, prices)
+    costs = costs_of(cost)
+    earlier: list[Submission] = []
+    if not allow_duplicate and settings.ledger_folder.exists():
+        await settle_open(context, client)
+        earlier = await in_ledger(lambda: submissions_of(context).same(plan.fingerprint, retry_of, client.now()))
+    refusal = _too_expensive(cost, costs, [max_cost_usd, settings.max_cost_usd]) or _sent_before(plan, costs, earlier)
+    return _Prepared(source, plan, cost, costs, earlier, refusal)
+
+
+Ready = Annotated[_Prepared, Resolve(_prepare)]
+
+
+async def _consent(ready: Ready, dry_run: bool, context: Context[Any, Any]) -> Elicit[CreateChoice] | Decision | None:
+    if dry_run or ready.refusal:
+        return None
+    settings = context.request_context.lifespan_context.settings
+    most = ready.estimate.most_usd
+    if most is not None and most <= Decimal(str(settings.ask_above_usd)):
+        return Granted("below the sum to ask about")
+    return decided(settings, context, create_question(ready.plan.requests, most, ready.estimate.prices_of))
+
+
+async def create_message_batch(
+    client: Client,
+    context: Context[Any, Any],
+    ready: Ready,
+    consent: Annotated[ElicitationResult[CreateChoice], Resolve(_consent)],
+    requests: Annotated[
+        list[dict[str, Any]] | None,
+        Field(min_length=1, max_length=_MOST_INLINE, description="A few requests: objects of custom_id and params."),
+    ] = None,
+    requests_file: Annotated[
+        str | None, Field(min_length=1, description='Path of JSON Lines of requests, or {"requests": [...]}; also .gz.')
+    ] = None,
+    label: Annotated[str | None, Field(min_length=1, max_length=100, description="To find the batch by later.")] = None,
+    dry_run: Annotated[bool, Field(description="Only check the requests and say what they would cost.")] = False,
+    max_cost_usd: Annotated[float | None, Field(ge=0, description="Send nothing that could cost more.")] = None,
+    allow_duplicate: Annotated[bool, Field(description="Send requests that were sent before again.")] = False,
+    retry_of: Annotated[
+        str | None,
+        Field(
+            pattern=MESSAGE_BATCH_ID_PATTERN,
+            description="Send only what expired, was canceled or failed on the server's side in this batch.",
+        ),
+    ] = None,
+) -> Annotated[CallToolResult, CreateAnswer]:
+    """Create a Message Batch, which costs money. All requests are checked first, and nothing is sent if one is wrong.
+
+    The same requests are not sent twice. If the answer says that the outcome is unknown, do not send them again.
+    """
+    if dry_run:
+        return answer(_estimated(ready))
+    if ready.refusal is not None:
+        return answer(ready.refusal)
+    decision = settled(consent)
+    if isinstance(decision, Refused):
+        return answer(not_created(ready.costs, decision.reason, decision.message, []))
+    most = ready.estimate.most_usd
+    terms = Terms(label, retry_of, None if most is None else float(most), decision.how)
+    submitted = await submit(context, client, ready.source, ready.plan, terms, ready.earlier)
+    key_source = context.request_context.lifespan_context.settings.key_source
+    return answer(_told(ready, submitted, label, key_source))
+
+
+def _told(ready: _Prepared, submitted: Submitted, label: str | None, key_source: str | None) -> Created | NotCreated:
+    of = len(ready.plan.parts)
+    so_far = f" {len(submitted.created)} of {of} batches were created." if of > 1 else ""
+    if submitted.unknown is not None:
+        fitting = f"{len(submitted.unknown)} batches fit" if submitted.unknown else "no batch that fits is listed yet"
+        message = (
+            f"Whether the batch was created is unknown: the answer was lost, and {fitting}.{so_far} Do not send the "
+            "requests again in another way; call this tool with the same arguments in three minutes, which is safe."
+        )
+        return not_created(ready.costs, "unknown_outcome", message, submitted.created, candidates=submitted.unknown)
+    if submitted.failure is not None:
+        why = explain(submitted.failure, {}, key_source)
+        message = f"Not everything was sent.{so_far} {why} Calling this tool again sends only what is missing."
+        return not_created(ready.costs, "failed", message, submitted.created)
+    ids = ", ".join(batch.id for batch in submitted.created)
+    return Created(
+        type="message_batch_created",
+        message=f"Created as {ids}: {requests_in_words(ready)}, {most_in_words(ready.estimate)}.",
+        batches=submitted.created,
+        label=label,
+        estimate=ready.costs,
+        next_steps=[wait_step(batch.id) for batch in submitted.created[:1]],
+    )
+
+
+def _estimated(ready: _Prepared) -> Estimated:
+    refused = f" It would not be sent: {ready.refusal.message}" if ready.refusal else ""
+    return Estimated(
+        type="message_batch_estimate",
+        message=f"Nothing was sent. {requests_in_words(ready)}, {most_in_words(ready.estimate)}.{refused}",
+        requests=ready.plan.requests,
+        batches=len(ready.plan.parts),
+        estimate=ready.costs,
+    )
+
+
+def _too_expensive(cost: Estimate, costs: Costs, limits: list[float | None]) -> NotCreated | None:
+    limit = min((limit for limit in limits if limit is not None), default=None)
+    if limit is None:
+        return None
+    most = cost.most_usd
+    if most is not None and most <= Decimal(str(limit)):
+        return None
+    message = (
+        f"Nothing was sent: {most_in_words(cost)}, and the limit is {limit:,.2f} USD. Fewer requests or a smaller "
+        "max_tokens cost less; the user can raise the limit."
+    )
+    return not_created(costs, "too_expensive", message, [])
+
+
+def _sent_before(plan: Plan, costs: Costs, earlier: "list[Submission]") -> NotCreated | None:
+    """The guided answer where all of it was sent before, or where the outcome of a part is still unknown."""
+    created = {submission.part: submission for submission in earlier if submission.outcome == "created"}
+    batches = [
+        CreatedBatch(id=found.message_batch_id or "", part=part + 1, requests=found.requests)
+        for part, found in sorted(created.items())
+    ]
+    if any(submission.outcome is None for submission in earlier):
+        message = (
+            "Nothing was sent: these very requests were sent before, and whether their batch was created is still "
+            "unknown. Look for it with list_message_batches, or call again in three minutes; allow_duplicate sends "
+            "them in any case, and may cost twice."
+        )
+        return not_created(costs, "unknown_outcome", message, batches)
+    if len(created) < len(plan.parts):
+        return None
+    first = created[0]
+    label = f", labelled {as_data(first.label, most=100)}" if first.label else ""
+    message = (
+        f"Nothing was sent: these very requests were sent before, on {first.time[:10]}{label}, as "
+        f"{', '.join(batch.id for batch in batches)}. Use that batch; allow_duplicate sends them again and costs again."
+    )
+    steps = [
+        NextStep(
+            tool="get_message_batch",
+            arguments={"message_batch_id": batch.id},
+            why="Shows the batch that these requests are in.",
+        )
+        for batch in batches[:1]
+    ]
+    return not_created(costs, "already_created", message, batches, steps=steps)
+
+
+def requests_in_words(ready: _Prepared) -> str:
+    """`120,000 requests in 2 batches`."""
+    parts = len(ready.plan.parts)
+    return requests(ready.plan.requests) + (f" in {parts} batches" if parts > 1 else "")
