@@ -4,22 +4,20 @@ from hashlib import blake2b
 
 from pydantic_core import from_json
 
-from mcp_batch_tools.request_sources import Source
-from mcp_batch_tools.requests_file import Part
+_HASH = 8
 
-HASH = 8
-"""Bytes of each hash; of a custom id and then of the request, for each request."""
+PAIR = 2 * _HASH
+"""Bytes that are kept of a request: a hash of its custom id, and one of the whole of it."""
 
 
-def hashes_of(source: Source, part: Part) -> bytes:
-    """What to keep of the requests of a part, to tell later which of them have changed."""
-    kept = bytearray()
-    for index, (_, raw) in enumerate(source.open()):
-        if index >= part.first + part.requests:
-            break
-        if index >= part.first:
-            kept += digest((custom_id_of(raw) or "").encode()) + digest(raw)
-    return bytes(kept)
+def pair(custom_id: str, raw: bytes) -> bytes:
+    """What is kept of one request."""
+    return digest(custom_id.encode()) + digest(raw)
+
+
+def by_custom_id(kept: bytes) -> dict[bytes, bytes]:
+    """The hashes of requests by those of their custom ids."""
+    return {kept[at : at + _HASH]: kept[at + _HASH : at + PAIR] for at in range(0, len(kept), PAIR)}
 
 
 def custom_id_of(raw: bytes) -> str | None:
@@ -34,4 +32,4 @@ def custom_id_of(raw: bytes) -> str | None:
 
 def digest(data: bytes) -> bytes:
     """A short hash, for telling apart and not for safety."""
-    return blake2b(data, digest_size=HASH).digest()
+    return blake2b(data, digest_size=_HASH).digest()

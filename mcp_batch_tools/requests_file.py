@@ -15,6 +15,7 @@ from typing import Any
 
 from mcp_batch_tools.errors import RequestsRefused
 from mcp_batch_tools.request_checks import Problems, RequestChecker, WrongRequest, parse, prompt_bytes
+from mcp_batch_tools.request_hashes import custom_id_of, pair
 from mcp_batch_tools.request_sources import LONGEST, TOO_LONG, FileSource, InlineSource, Source
 
 __all__ = [
@@ -69,12 +70,15 @@ class Part:
     fingerprint: str
 
 
+Hashes = bytes  # a name that the field `bytes` does not hide
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Requests that passed. `bytes` is the sum over the parts; `fingerprint` is that of all requests as one part.
 
-    `sample` holds the `params` of up to 20 requests, at most 2 MiB in all, for counting tokens. It is the same for
-    the same requests, and is empty only where each request is larger than that.
+    `hashes` are those of the requests in order, see `request_hashes`. `sample` holds the `params` of up to 20 requests,
+    at most 2 MiB in all, for counting tokens; it is the same for the same requests.
     """
 
     requests: int
@@ -83,6 +87,7 @@ class Plan:
     models: dict[str, ModelPlan]
     parts: list[Part]
     sample: list[dict[str, Any]]
+    hashes: Hashes
 
 
 def check(
@@ -103,6 +108,7 @@ def check(
     longest = min(LONGEST, most_bytes - _ENVELOPE)
     parts, ids, sample = _Parts(most_requests, most_bytes), _CustomIds(), _Sample()
     models: dict[str, ModelPlan] = {}
+    hashes = bytearray()
     try:
         for number, raw in source.open():
             if raw is TOO_LONG or len(raw) > longest:
@@ -127,6 +133,7 @@ def check(
             model.prompt_bytes += prompt_bytes(params)
             parts.add(raw)
             sample.offer(raw)
+            hashes += pair(request["custom_id"], raw)
     except RequestsRefused as error:
         for problem in error.problems:
             problems.say(problem)
@@ -144,6 +151,7 @@ def check(
         models=models,
         parts=done,
         sample=sample.params(),
+        hashes=bytes(hashes),
     )
 
 
@@ -292,7 +300,7 @@ def _twice(source: Source, twice: set[int], repeated: int) -> str:
     pairs: list[str] = []
     with suppress(RequestsRefused):  # told already
         for number, raw in source.open():
-            custom_id = _custom_id(raw)
+            custom_id = custom_id_of(raw)
             identity = hash(custom_id)
             if custom_id is None or identity not in twice:
                 continue
@@ -304,11 +312,3 @@ def _twice(source: Source, twice: set[int], repeated: int) -> str:
     if repeated > len(pairs):
         pairs.append(f"{repeated - len(pairs)} more")
     return f"the same `custom_id` is there twice: {', '.join(pairs)}"
-
-
-def _custom_id(raw: bytes) -> str | None:
-    with suppress(WrongRequest):
-        request = parse(raw)
-        custom_id = request.get("custom_id") if isinstance(request, dict) else None
-        return custom_id if isinstance(custom_id, str) else None
-    return None

@@ -10,7 +10,7 @@ from mcp.server.mcpserver import Context
 
 from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.errors import BadAnswer, RequestsRefused
-from mcp_batch_tools.request_hashes import HASH, custom_id_of, digest
+from mcp_batch_tools.request_hashes import by_custom_id, custom_id_of, digest
 from mcp_batch_tools.request_sources import Source
 from mcp_batch_tools.result_lines import ResultLine, WrongLine
 from mcp_batch_tools.result_pages import api_pieces, saved_pieces, scan
@@ -65,9 +65,7 @@ async def only_to_retry(
     """
     worth = await _worth_retrying(context, client, message_batch_id)
     kept = await in_ledger(lambda: submissions_of(context).hashes(message_batch_id)) or b""
-    pairs = range(0, len(kept), 2 * HASH)
-    before = {kept[at : at + HASH]: kept[at + HASH : at + 2 * HASH] for at in pairs}
-    selected = Selected(source, worth, before)
+    selected = Selected(source, worth, by_custom_id(kept))
     if await anyio.to_thread.run_sync(next, selected.open(), None) is None:
         raise RequestsRefused(
             [
