@@ -18,7 +18,8 @@ _LOOKS = (0.0, 2.0, 5.0)
 """Seconds before each look for a batch whose answer was lost: a new one can be missing from the list for a moment."""
 _PAGE = 1000
 _MOST_PAGES = 20
-_CLOCKS_DIFFER = timedelta(minutes=10)
+_CLOCKS_DIFFER = timedelta(hours=26)
+"""How far a batch can seem to be older than the attempt that made it. Too little would lose it, and send it twice."""
 
 Report = Callable[[int], Awaitable[None]]
 

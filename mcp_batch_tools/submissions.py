@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Select, bindparam, insert, select, update
+from sqlalchemy import Select, bindparam, exists, insert, literal, select, update
 
 from mcp_batch_tools.ledger import Ledger, now_text
 from mcp_batch_tools.ledger_tables import submissions
@@ -48,6 +48,7 @@ class Submission:
         return datetime.fromisoformat(self.time)
 
 
+_same = submissions.alias("same")
 _columns = [submissions.c[field.name] for field in fields(Submission)]
 
 
@@ -64,7 +65,7 @@ class Submissions:
 
     def same(self, fingerprint: str, retry_of: str | None, now: datetime) -> list[Submission]:
         """What was submitted of exactly these requests while results last, the latest first, without what failed."""
-        since = (now - REMEMBERED).astimezone(UTC).isoformat()
+        since = _text(now - REMEMBERED)
         query = self._ours().where(
             submissions.c.fingerprint == fingerprint,
             submissions.c.time >= since,
@@ -87,16 +88,34 @@ class Submissions:
         found = self._all(self._ours().where(submissions.c.label == label))
         return {submission.message_batch_id for submission in found if submission.message_batch_id}
 
-    def intend(self, *, began: datetime, consent: str, client: str | None, **what: Any) -> int:
-        """Write down what is about to be sent (the fields of `Submission`), and return the number of the row."""
+    def intend(
+        self, *, began: datetime, consent: str, client: str | None, allow_duplicate: bool, **what: Any
+    ) -> int | None:
+        """Write down what is about to be sent (the fields of `Submission`), and return the number of the row.
+
+        None where the same part was sent or is being sent already, by whichever server: this is what makes it once.
+        """
         row = {
-            "time": began.astimezone(UTC).isoformat(timespec="milliseconds"),
+            "time": _text(began),
             "origin": self._origin,
             "consent": consent,
             "client": client,
             **what,
         }
-        number: int = self._ledger.execute(insert(submissions).returning(submissions.c.number), row).scalar_one()
+        values = select(*[literal(value, submissions.c[name].type) for name, value in row.items()])
+        if not allow_duplicate:
+            values = values.where(
+                ~exists().where(
+                    _same.c.origin == self._origin,
+                    _same.c.fingerprint == what["fingerprint"],
+                    _same.c.part == what["part"],
+                    _same.c.retry_of.is_not_distinct_from(what["retry_of"]),
+                    _same.c.time >= _text(began - REMEMBERED),
+                    _same.c.outcome.is_distinct_from("failed"),
+                )
+            )
+        statement = insert(submissions).from_select(list(row), values).returning(submissions.c.number)
+        number: int | None = self._ledger.execute(statement).scalar()
         return number
 
     def complete(
@@ -132,3 +151,7 @@ class Submissions:
 
     def _all(self, query: Select[Any]) -> list[Submission]:
         return [Submission(**row) for row in self._ledger.execute(query).mappings()]
+
+
+def _text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds")

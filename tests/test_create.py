@@ -6,9 +6,11 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from mcp import Client
@@ -211,6 +213,46 @@ async def test_the_same_requests_are_not_sent_twice_within_29_days(
     assert again["next_steps"][0]["arguments"] == {"message_batch_id": first["batches"][0]["id"]}
     assert other["type"] == forced["type"] == "message_batch_created"
     assert creates(sandbox) == 3
+
+
+async def test_the_same_requests_sent_by_many_calls_at_once_make_one_batch(
+    sandbox: Sandbox, clock: Clock, requests_dir: Path
+) -> None:
+    name = write(requests_dir, [request(f"a{n}") for n in range(5)])
+    answers: list[dict[str, Any]] = []
+    servers = [
+        create_server(Settings.load(api_key=KEY), transport=SandboxTransport(sandbox), clock=clock) for _ in range(3)
+    ]
+
+    async def create(client: Client) -> None:
+        answers.append(await Assistant(client).call("create_message_batch", requests_file=name))
+
+    async with (
+        Client(servers[0]) as one,
+        Client(servers[1]) as two,
+        Client(servers[2]) as three,
+        anyio.create_task_group() as at_once,
+    ):
+        for client in (one, two, three) * 3:
+            at_once.start_soon(create, client)
+    assert len(await held(sandbox)) == 1
+    assert sum(answer["type"] == "message_batch_created" for answer in answers) == 1
+    assert {answer.get("reason") for answer in answers} <= {None, "already_created", "unknown_outcome"}
+
+
+async def test_a_machine_whose_clock_is_ahead_still_finds_its_batch(
+    sandbox: Sandbox, clock: Clock, requests_dir: Path
+) -> None:
+    class Ahead(Clock):
+        def now(self) -> datetime:
+            return clock.now() + timedelta(hours=3)
+
+    name = write(requests_dir, [request(f"a{n}") for n in range(5)])
+    sandbox.faults.append(Fault("create", cut="after"))
+    server = create_server(Settings.load(api_key=KEY), transport=SandboxTransport(sandbox), clock=Ahead())
+    async with Client(server) as client:
+        answer = await Assistant(client).call("create_message_batch", requests_file=name)
+    assert answer["type"] == "message_batch_created"
 
 
 @pytest.mark.parametrize("cut", [Fault("create", cut="after"), Fault("create", status=504, after_effect=True)])

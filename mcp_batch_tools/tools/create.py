@@ -141,7 +141,7 @@ async def create_message_batch(
     if isinstance(decision, Refused):
         return answer(not_created(ready.costs, decision.reason, decision.message, []))
     most = ready.estimate.most_usd
-    terms = Terms(label, retry_of, None if most is None else float(most), decision.how)
+    terms = Terms(label, retry_of, None if most is None else float(most), decision.how, allow_duplicate)
     submitted = await submit(context, client, ready.source, ready.plan, terms, ready.earlier)
     key_source = context.request_context.lifespan_context.settings.key_source
     return answer(_told(ready, submitted, label, key_source))
@@ -157,6 +157,12 @@ def _told(ready: _Prepared, submitted: Submitted, label: str | None, key_source:
             "requests again in another way; call this tool with the same arguments in three minutes, which is safe."
         )
         return not_created(ready.costs, "unknown_outcome", message, submitted.created, candidates=submitted.unknown)
+    if submitted.by_another:
+        message = (
+            f"The very same requests are being sent by another call at this moment.{so_far} Nothing was sent twice; "
+            "call this tool with the same arguments in a minute to see what came of it."
+        )
+        return not_created(ready.costs, "unknown_outcome", message, submitted.created)
     if submitted.failure is not None:
         why = explain(submitted.failure, {}, key_source)
         message = f"Not everything was sent.{so_far} {why} Calling this tool again sends only what is missing."

@@ -47,14 +47,19 @@ class Terms:
     retry_of: str | None
     estimate_usd: float | None
     consent: str
+    allow_duplicate: bool
 
 
 @dataclass
 class Submitted:
-    """How far a submission has come. `failure` stopped it; `unknown` is where its last part may have gone."""
+    """How far a submission has come.
+
+    `failure` stopped it; `unknown` is where its last part may have gone; `by_another` call the same is being sent.
+    """
 
     created: list[CreatedBatch]
     failure: Failure | None = None
+    by_another: bool = False
     unknown: list[Candidate] | None = None
 
 
@@ -115,7 +120,7 @@ async def submit(
             progress.created.append(_told(number, part, done[number].message_batch_id or ""))
         else:
             await _send(context, client, source, plan, number, terms, before, progress)
-            if progress.failure or progress.unknown is not None:
+            if progress.failure or progress.by_another or progress.unknown is not None:
                 break
         before += part.bytes
     return progress
@@ -140,15 +145,19 @@ async def _send(
         "label": terms.label,
         "retry_of": terms.retry_of,
         "estimate_usd": terms.estimate_usd,
+        "began": client.now(),
+        "consent": terms.consent,
+        "client": client_name(context),
+        "allow_duplicate": terms.allow_duplicate,
     }
-    name = client_name(context)
     try:
         what["newest_before"] = await newest(client)
-        row = await in_ledger(
-            lambda: submissions.intend(began=client.now(), consent=terms.consent, client=name, **what)
-        )
+        row = await in_ledger(lambda: submissions.intend(**what))
     except (BatchError, LedgerError) as error:
         progress.failure = error  # not raised: parts before this one may have been created
+        return
+    if row is None:
+        progress.by_another = True
         return
 
     async def report(sent: int) -> None:
@@ -160,7 +169,7 @@ async def _send(
     except BatchError as error:
         if cannot_have_acted(error, upload):
             note = f"{type(error).__name__} before the batch can have been created"
-            await in_ledger(lambda: submissions.complete(row, "failed", note=note))
+            await completed(lambda: submissions.complete(row, "failed", note=note))
             progress.failure = error
             return
         try:
@@ -177,7 +186,7 @@ async def _send(
         return
     except Exception:
         if not upload.whole:
-            await in_ledger(lambda: submissions.complete(row, "failed", note="given up while sending"))
+            await completed(lambda: submissions.complete(row, "failed", note="given up while sending"))
         raise
     hashes = plan.hashes[part.first * PAIR : (part.first + part.requests) * PAIR]
     await completed(
@@ -209,7 +218,7 @@ async def _settle(context: Context[Any, Any], client: BatchClient, lost: "Submis
         return found
     if found.outcome == "absent":
         note = "not in the list of batches"
-        await in_ledger(lambda: submissions.complete(lost.number, "failed", note=note))
+        await completed(lambda: submissions.complete(lost.number, "failed", note=note))
         return found
     return Found("unknown", found.candidates)
 
