@@ -210,6 +210,7 @@ async def test_the_same_requests_are_not_sent_twice_within_29_days(
     assert again["reason"] == "already_created"
     assert again["batches"] == first["batches"]
     assert '"mine"' in again["message"]
+    assert "is in_progress now" in again["message"]
     assert again["next_steps"][0]["arguments"] == {"message_batch_id": first["batches"][0]["id"]}
     assert other["type"] == forced["type"] == "message_batch_created"
     assert creates(sandbox) == 3

@@ -11,8 +11,9 @@ from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import CallToolResult
 from pydantic import Field
 
+from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.consent import CreateChoice, Decision, Granted, Refused, create_question, decided, settled
-from mcp_batch_tools.errors import RequestsRefused
+from mcp_batch_tools.errors import ApiError, RequestsRefused
 from mcp_batch_tools.estimates import Estimate, estimate
 from mcp_batch_tools.models import MESSAGE_BATCH_ID_PATTERN
 from mcp_batch_tools.places import existing_file
@@ -41,7 +42,7 @@ from mcp_batch_tools.tools.submitting import (
     submissions_of,
     submit,
 )
-from mcp_batch_tools.untrusted import as_data
+from mcp_batch_tools.untrusted import as_data, as_name
 
 if TYPE_CHECKING:
     from mcp_batch_tools.submissions import Submission
@@ -89,7 +90,19 @@ async def _prepare(
         await settle_open(context, client)
         earlier = await in_ledger(lambda: submissions_of(context).same(plan.fingerprint, retry_of, client.now()))
     refusal = _too_expensive(cost, costs, [max_cost_usd, settings.max_cost_usd]) or _sent_before(plan, costs, earlier)
+    if refusal is not None and refusal.reason == "already_created":
+        refusal.message += await _status_in_words(client, refusal.batches[0].id)
     return _Prepared(source, plan, cost, costs, earlier, refusal)
+
+
+async def _status_in_words(client: BatchClient, message_batch_id: str) -> str:
+    try:
+        batch = await client.retrieve(message_batch_id)
+    except ApiError as error:
+        if not error.gone:
+            raise
+        return f" {message_batch_id} has been deleted since."
+    return f" {message_batch_id} is {as_name(batch.processing_status)} now."
 
 
 Ready = Annotated[_Prepared, Resolve(_prepare)]
