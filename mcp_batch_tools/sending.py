@@ -11,8 +11,9 @@ from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.errors import BatchError
 from mcp_batch_tools.models import MessageBatch
 
-SETTLED_AFTER = timedelta(minutes=3)
-"""After this, a batch that is in no list was not created."""
+SETTLED_AFTER = timedelta(minutes=60)
+"""After this, a batch that is in no list was not created: an upload and its answer may take long, and calling one lost
+that is still under way would send it twice."""
 
 _LOOKS = (0.0, 2.0, 5.0)
 """Seconds before each look for a batch whose answer was lost: a new one can be missing from the list for a moment."""

@@ -349,7 +349,7 @@ async def test_a_lost_request_is_unknown_at_first_and_sent_again_when_it_surely_
         lost = await assistant.call("create_message_batch", requests_file=name)
         soon = await assistant.call("create_message_batch", requests_file=name)
         assert creates(sandbox) == 0
-        clock.advance(600)
+        clock.advance(3700)
         late = await assistant.call("create_message_batch", requests_file=name)
     assert lost["reason"] == soon["reason"] == "unknown_outcome"
     assert lost["candidates"] == []

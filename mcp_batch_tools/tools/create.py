@@ -167,7 +167,8 @@ def _told(ready: _Prepared, submitted: Submitted, label: str | None, key_source:
         fitting = f"{len(submitted.unknown)} batches fit" if submitted.unknown else "no batch that fits is listed yet"
         message = (
             f"Whether the batch was created is unknown: the answer was lost, and {fitting}.{so_far} Do not send the "
-            "requests again in another way; call this tool with the same arguments in three minutes, which is safe."
+            "requests again in another way; call this tool with the same arguments, but without allow_duplicate, in an "
+            "hour, which is safe."
         )
         return not_created(ready.costs, "unknown_outcome", message, submitted.created, candidates=submitted.unknown)
     if submitted.by_another:
@@ -178,7 +179,10 @@ def _told(ready: _Prepared, submitted: Submitted, label: str | None, key_source:
         return not_created(ready.costs, "unknown_outcome", message, submitted.created)
     if submitted.failure is not None:
         why = explain(submitted.failure, {}, key_source)
-        message = f"Not everything was sent.{so_far} {why} Calling this tool again sends only what is missing."
+        message = (
+            f"Not everything was sent.{so_far} {why} Calling this tool again without allow_duplicate sends only what is "
+            "missing."
+        )
         return not_created(ready.costs, "failed", message, submitted.created)
     ids = ", ".join(batch.id for batch in submitted.created)
     return Created(
@@ -226,7 +230,7 @@ def _sent_before(plan: Plan, costs: Costs, earlier: "list[Submission]") -> NotCr
     if any(submission.outcome is None for submission in earlier):
         message = (
             "Nothing was sent: these very requests were sent before, and whether their batch was created is still "
-            "unknown. Look for it with list_message_batches, or call again in three minutes; allow_duplicate sends "
+            "unknown. Look for it with list_message_batches, or call again in an hour; allow_duplicate sends "
             "them in any case, and may cost twice."
         )
         return not_created(costs, "unknown_outcome", message, batches)

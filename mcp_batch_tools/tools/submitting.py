@@ -173,8 +173,9 @@ async def _send(
             progress.failure = error
             return
         try:
-            lost = next(found for found in await in_ledger(submissions.open) if found.number == row)
-            found = await _settle(context, client, lost, patient=True)
+            lost = next((found for found in await in_ledger(submissions.open) if found.number == row), None)
+            # Another server may have settled it in between.
+            found = await _settle(context, client, lost, patient=True) if lost else Found("unknown", [])
         except (BatchError, LedgerError) as another:
             _log.warning("What became of a submission cannot be told now: %s", another)
             found = Found("unknown", [])
@@ -184,9 +185,12 @@ async def _send(
             progress.failure = error
             progress.unknown = [_candidate(batch) for batch in found.candidates]
         return
-    except Exception:
+    except Exception as error:
         if not upload.whole:
             await completed(lambda: submissions.complete(row, "failed", note="given up while sending"))
+        if isinstance(error, Failure) and progress.created:
+            progress.failure = error  # not raised: it would hide the parts that were created
+            return
         raise
     hashes = plan.hashes[part.first * PAIR : (part.first + part.requests) * PAIR]
     await completed(
