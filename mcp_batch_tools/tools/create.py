@@ -180,8 +180,8 @@ def _told(ready: _Prepared, submitted: Submitted, label: str | None, key_source:
     if submitted.failure is not None:
         why = explain(submitted.failure, {}, key_source)
         message = (
-            f"Not everything was sent.{so_far} {why} Calling this tool again without allow_duplicate sends only what is "
-            "missing."
+            f"Not everything was sent.{so_far} {why} Calling this tool again without allow_duplicate sends only what "
+            "is missing."
         )
         return not_created(ready.costs, "failed", message, submitted.created)
     ids = ", ".join(batch.id for batch in submitted.created)
