@@ -24,6 +24,7 @@ from typing import Literal
 Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results", "count_tokens"]
 Reason = Literal["name", "connect", "tls", "proxy", "timeout", "cut"]
 
+_REFUSED_ON_THE_WAY = frozenset({401, 403, 407, 413, 429})
 _CHANGES: frozenset[Endpoint] = frozenset({"create", "cancel", "delete"})
 
 
@@ -106,7 +107,10 @@ class ApiError(BatchError):
         return self.status == 429 and (self.error_code or "").endswith("spend_limit_reached")
 
     def _this_try_may_have_acted(self) -> bool:
-        # A 5xx or 408 can come from a server that acted and then failed to say so; any other status is a refusal.
+        # A 5xx or 408 can come from a server that acted and then failed to say so; any other status is a refusal. But
+        # what is not in the words of the API can come from anything between, and a create cannot be repeated.
+        if self.endpoint == "create" and not self.type and self.status not in _REFUSED_ON_THE_WAY:
+            return True
         return self.endpoint in _CHANGES and (self.status >= 500 or self.status == 408)
 
 

@@ -18,10 +18,12 @@ from sqlalchemy import (
     CursorResult,
     Executable,
     RowMapping,
+    Table,
     bindparam,
     create_engine,
     event,
     insert,
+    inspect,
     select,
     text,
     update,
@@ -36,7 +38,7 @@ Action = Literal["cancel", "delete", "create"]
 Outcome = Literal["done", "failed"]
 
 FILE = "ledger.db"
-_VERSION = 1
+_VERSION = 2
 _BUSY_SECONDS = 3.0
 """How long a write waits for another server's; each takes well below a millisecond."""
 
@@ -121,11 +123,20 @@ class Ledger:
                 raise LedgerError("a newer version of this program wrote it", path=str(self._path))
             if version < _VERSION:
                 for table in metadata.sorted_tables:
-                    self._connection.execute(CreateTable(table, if_not_exists=True))
-                    for index in table.indexes:
-                        self._connection.execute(CreateIndex(index, if_not_exists=True))
+                    self._bring_up_to_date(table)
                 self._connection.execute(text(f"PRAGMA user_version = {_VERSION}"))
             self._opened = opened.pop_all()
+
+    def _bring_up_to_date(self, table: Table) -> None:
+        """Make a table, or add the columns that an older version did not have; their values are unknown."""
+        self._connection.execute(CreateTable(table, if_not_exists=True))
+        there = {row.name for row in self._connection.execute(text(f"PRAGMA table_info({table.name})"))}
+        for column in table.columns:
+            if column.name not in there:
+                kind = column.type.compile(self._engine.dialect)
+                self._connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))
+        for index in table.indexes:
+            self._connection.execute(CreateIndex(index, if_not_exists=True))
 
     def _follow_the_name(self) -> None:
         """Open the file anew where another one has its name now: what is written to one without a name is lost."""
@@ -231,21 +242,26 @@ def read_receipts(folder: Path) -> list[Receipt]:
     try:
         with _failures_of(path), engine.connect() as connection:
             shown = [Receipt(**row) for row in connection.execute(select(receipts)).mappings()]
-            shown += [_of_a_submission(row) for row in connection.execute(select(submissions)).mappings()]
+            if inspect(connection).has_table(submissions.name):  # an older version made none
+                columns = [submissions.c[name] for name in _OF_A_SUBMISSION]
+                shown += [_of_a_submission(row) for row in connection.execute(select(*columns)).mappings()]
             return sorted(shown, key=lambda receipt: receipt.time)
     finally:
         engine.dispose()
 
 
+_SAME = ("number", "time", "origin", "consent", "client", "outcome_time", "note", "request_id")
+_OF_A_SUBMISSION = (*_SAME, "message_batch_id", "requests", "outcome")
+
+
 def _of_a_submission(row: RowMapping) -> Receipt:
-    same = {name: row[name] for name in ("number", "time", "origin", "consent", "client", "outcome_time", "note")}
+    same = {name: row[name] for name in _SAME}
     return Receipt(
         **same,
         action="create",
         message_batch_id=row["message_batch_id"] or "",
         request_counts={"processing": row["requests"]},
         outcome="done" if row["outcome"] == "created" else row["outcome"],
-        request_id=row["request_id"],
     )
 
 

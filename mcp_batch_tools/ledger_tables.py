@@ -1,6 +1,6 @@
 """The tables of the ledger."""
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 receipts = Table(
@@ -39,6 +39,10 @@ submissions = Table(
     Column("number", Integer, primary_key=True),
     Column("time", String, nullable=False),
     Column("origin", String, nullable=False),
+    Column("endpoint", String),
+    Column("submission", String),
+    Column("duplicate", Boolean),
+    Column("whole", String),
     Column("fingerprint", String, nullable=False),
     Column("part", Integer, nullable=False),
     Column("parts", Integer, nullable=False),
@@ -50,6 +54,8 @@ submissions = Table(
     Column("client", String),
     Column("newest_before", String),
     Column("hashes", LargeBinary),
+    Column("until", String),
+    Column("sent_whole", Boolean),
     Column("message_batch_id", String),
     Column("outcome", String),
     Column("outcome_time", String),

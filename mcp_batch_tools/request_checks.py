@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, NoReturn
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 MOST_TOKENS = 128_000
 """`max_tokens` that the largest model takes; smaller ones take less, which is theirs to say."""
@@ -22,8 +22,6 @@ _LONGEST_MODEL = 256
 _NUMBERS = 3
 _KINDS_LISTED = 20
 _KINDS_KEPT = 1000
-_DEEPEST = 5
-"""Levels of content inside content in which attachments are looked for."""
 
 
 class WrongRequest(Exception):
@@ -132,7 +130,7 @@ class RequestChecker:
         model = params.get("model")
         if "model" not in params:
             yield "`model` is missing"
-        elif not isinstance(model, str) or not 0 < len(model) <= _LONGEST_MODEL:
+        elif not isinstance(model, str) or not 0 < len(model) <= _LONGEST_MODEL or not model.isprintable():
             yield "`model` is no name of a model"
         tokens = params.get("max_tokens")
         if "max_tokens" not in params:
@@ -193,39 +191,6 @@ class RequestChecker:
                 yield f"`citations` on a text block of the user are refused by version {STRICT_SINCE} and later ones"
         elif kind == "document" and self._strict and role == "assistant":
             yield f"a document in a message of the assistant is refused by version {STRICT_SINCE} and later ones"
-
-
-def prompt_bytes(params: dict[str, Any]) -> int:
-    """Bytes of the compact JSON of `system`, `messages` and `tools`, without the data of images and documents."""
-    parts = [params[name] for name in ("system", "messages", "tools") if name in params]
-    try:
-        size = len(to_json(parts))
-    except ValueError:  # what the fast parser refuses, this refuses as well
-        size = len(json.dumps(parts, separators=(",", ":")))
-    return (
-        size
-        - (len(parts) + 1)
-        - sum(  # without the brackets and commas of this list
-            _attached(message["content"], 0) for message in params["messages"] if isinstance(message["content"], list)
-        )
-    )
-
-
-def _attached(content: list[Any], level: int) -> int:
-    size = 0
-    for block in content:
-        if not isinstance(block, dict) or level > _DEEPEST:
-            continue
-        source = block.get("source")
-        if isinstance(source, dict):
-            data = source.get("data")
-            if source.get("type") == "base64" and isinstance(data, str):
-                size += len(data)
-            if isinstance(source.get("content"), list):
-                size += _attached(source["content"], level + 1)
-        if isinstance(block.get("content"), list):  # the result of a tool
-            size += _attached(block["content"], level + 1)
-    return size
 
 
 def _shown(key: str) -> str:

@@ -1,33 +1,63 @@
-"""What is kept of requests that were sent: enough to tell later which have changed, and nothing of their content."""
+"""What is kept of requests that were sent: enough to know them again and to tell which have changed.
 
-from hashlib import blake2b
+Nothing of their content can be read from it. Spelling makes no difference: whitespace, escapes, and the order of the
+parameters.
+"""
 
-from pydantic_core import from_json
+import json
+from hashlib import blake2b, sha256
+from typing import Any
+
+from pydantic_core import from_json, to_json
 
 _HASH = 8
 
 PAIR = 2 * _HASH
-"""Bytes that are kept of a request: a hash of its custom id, and one of the whole of it."""
+"""Bytes that are kept of a request: a hash of its custom id, and one of its `params`."""
 
 
-def pair(custom_id: str, raw: bytes) -> bytes:
-    """What is kept of one request."""
-    return digest(custom_id.encode()) + digest(raw)
+def canonical(params: dict[str, Any]) -> bytes:
+    """The same bytes for the same parameters."""
+    in_order = {name: params[name] for name in sorted(params)}
+    try:
+        return to_json(in_order)
+    except ValueError:  # half a pair of surrogates, or deeper than it goes
+        return json.dumps(in_order, separators=(",", ":")).encode()
+
+
+def pair(custom_id: str, content: bytes) -> bytes:
+    """What is kept of one request; `content` is `canonical`."""
+    return digest(custom_id.encode()) + digest(content)
+
+
+def pairs_of(kept: bytes) -> list[bytes]:
+    """Those of all requests, in order."""
+    return [kept[at : at + PAIR] for at in range(0, len(kept), PAIR)]
 
 
 def by_custom_id(kept: bytes) -> dict[bytes, bytes]:
     """The hashes of requests by those of their custom ids."""
-    return {kept[at : at + _HASH]: kept[at + _HASH : at + PAIR] for at in range(0, len(kept), PAIR)}
+    return {both[:_HASH]: both[_HASH:] for both in pairs_of(kept)}
 
 
-def custom_id_of(raw: bytes) -> str | None:
-    """The custom id of a request, None where it has none."""
+def fingerprint(kept: bytes) -> str:
+    """SHA-256 in hex, the same for the same requests in any order."""
+    return sha256(b"".join(sorted(pairs_of(kept)))).hexdigest()
+
+
+def custom_id_and_params(raw: bytes) -> tuple[str, dict[str, Any]] | None:
+    """Of a request, None where it lacks one of them."""
     try:
         request = from_json(raw, cache_strings="keys")
     except ValueError:
+        try:
+            request = json.loads(raw)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(request, dict):
         return None
-    custom_id = request.get("custom_id") if isinstance(request, dict) else None
-    return custom_id if isinstance(custom_id, str) else None
+    custom_id, params = request.get("custom_id"), request.get("params")
+    return (custom_id, params) if isinstance(custom_id, str) and isinstance(params, dict) else None
 
 
 def digest(data: bytes) -> bytes:

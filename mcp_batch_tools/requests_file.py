@@ -14,8 +14,9 @@ from random import Random
 from typing import Any
 
 from mcp_batch_tools.errors import RequestsRefused
-from mcp_batch_tools.request_checks import Problems, RequestChecker, WrongRequest, parse, prompt_bytes
-from mcp_batch_tools.request_hashes import custom_id_of, pair
+from mcp_batch_tools.request_checks import Problems, RequestChecker, WrongRequest, parse
+from mcp_batch_tools.request_hashes import canonical, custom_id_and_params, fingerprint, pair
+from mcp_batch_tools.request_sizes import ModelPlan
 from mcp_batch_tools.request_sources import LONGEST, TOO_LONG, FileSource, InlineSource, Source
 
 __all__ = [
@@ -45,39 +46,30 @@ _PAIRS_NAMED = 3
 _TABLES = 256
 
 
-@dataclass(slots=True)
-class ModelPlan:
-    """What is asked of one model.
-
-    `prompt_bytes` is the compact JSON of system, messages and tools without attached data; `max_tokens` is a sum.
-    """
-
-    requests: int = 0
-    prompt_bytes: int = 0
-    max_tokens: int = 0
+Hashes = bytes  # a name that the field `bytes` does not hide
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """What goes into one batch: `requests` from index `first`, counted from 0.
 
-    `bytes` and `fingerprint` (SHA-256 in hex) are those of the requests as they are sent, with a comma between two.
+    `bytes` and `sha256` (in hex) are those of the requests as they are sent, with a comma between two. `hashes` are
+    those of the requests in order and `fingerprint` is that of all of them, see `request_hashes`.
     """
 
     first: int
     requests: int
     bytes: int
+    sha256: str
+    hashes: Hashes
     fingerprint: str
-
-
-Hashes = bytes  # a name that the field `bytes` does not hide
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Requests that passed. `bytes` is the sum over the parts; `fingerprint` is that of all requests as one part.
+    """Requests that passed. `bytes` is the sum over the parts; `fingerprint` is the same for the same parts.
 
-    `hashes` are those of the requests in order, see `request_hashes`. `sample` holds the `params` of up to 20 requests,
+    `sample` holds the `params` of up to 20 requests,
     at most 2 MiB in all, for counting tokens; it is the same for the same requests.
     """
 
@@ -87,7 +79,6 @@ class Plan:
     models: dict[str, ModelPlan]
     parts: list[Part]
     sample: list[dict[str, Any]]
-    hashes: Hashes
 
 
 def check(
@@ -108,7 +99,6 @@ def check(
     longest = min(LONGEST, most_bytes - _ENVELOPE)
     parts, ids, sample = _Parts(most_requests, most_bytes), _CustomIds(), _Sample()
     models: dict[str, ModelPlan] = {}
-    hashes = bytearray()
     try:
         for number, raw in source.open():
             if raw is TOO_LONG or len(raw) > longest:
@@ -127,19 +117,16 @@ def check(
                     problems.add(kind, number)
                 continue
             params = request["params"]
-            model = models.setdefault(params["model"], ModelPlan())
-            model.requests += 1
-            model.max_tokens += params["max_tokens"]
-            model.prompt_bytes += prompt_bytes(params)
-            parts.add(raw)
+            content = canonical(params)
+            models.setdefault(params["model"], ModelPlan()).add(params, content)
+            parts.add(raw, pair(request["custom_id"], content))
             sample.offer(raw)
-            hashes += pair(request["custom_id"], raw)
     except RequestsRefused as error:
         for problem in error.problems:
             problems.say(problem)
     if twice := ids.twice():
         problems.say(_twice(source, twice, ids.repeated))
-    done, fingerprint = parts.finish()
+    done = parts.finish()
     if not done and not problems:
         problems.say("there are no requests in it")
     if problems:
@@ -147,11 +134,10 @@ def check(
     return Plan(
         requests=sum(part.requests for part in done),
         bytes=sum(part.bytes for part in done),
-        fingerprint=fingerprint,
+        fingerprint=hashlib.sha256("".join(part.fingerprint for part in done).encode()).hexdigest(),
         models=models,
         parts=done,
         sample=sample.params(),
-        hashes=bytes(hashes),
     )
 
 
@@ -186,7 +172,7 @@ def body(source: Source, part: Part) -> Iterator[bytes]:
             opening, pending, size = b"", [], 0
     piece = b"".join(pending)
     digest.update(piece)
-    if digest.hexdigest() != part.fingerprint:
+    if digest.hexdigest() != part.sha256:
         raise RequestsRefused([f"{source.name} changed after it was checked"])
     yield from _in_pieces(opening + piece + _CLOSING)
 
@@ -207,43 +193,42 @@ class _Parts:
         self._pending: list[bytes] = []
         self._waiting = 0
         self._digest = hashlib.sha256()
-        self._whole: Any = None  # one hash serves both until there is a second part
+        self._hashes = bytearray()
 
-    def add(self, raw: bytes) -> None:
+    def add(self, raw: bytes, hashed: bytes) -> None:
         added = len(raw) + 1  # with the comma before it
         if self._requests and (self._requests == self._most_requests or self._bytes + added > self._most_bytes):
             self._end()
-            self._whole = self._whole or self._digest
-            self._whole.update(b",")
-            self._digest = hashlib.sha256()
         if self._requests:
             self._pending.append(b",")
             self._bytes += 1
         self._pending.append(raw)
         self._requests += 1
         self._bytes += len(raw)
+        self._hashes += hashed
         self._waiting += added
         if self._waiting >= _PIECE:
             self._hash()
 
-    def finish(self) -> tuple[list[Part], str]:
-        """The parts, and the fingerprint of all requests."""
+    def finish(self) -> list[Part]:
+        """The parts."""
         if self._requests:
             self._end()
-        return self._done, (self._whole or self._digest).hexdigest()
+        return self._done
 
     def _hash(self) -> None:
-        piece = b"".join(self._pending)
-        self._digest.update(piece)
-        if self._whole:
-            self._whole.update(piece)
+        self._digest.update(b"".join(self._pending))
         self._pending, self._waiting = [], 0
 
     def _end(self) -> None:
         self._hash()
-        self._done.append(Part(self._first, self._requests, self._bytes, self._digest.hexdigest()))
+        hashes = bytes(self._hashes)
+        self._done.append(
+            Part(self._first, self._requests, self._bytes, self._digest.hexdigest(), hashes, fingerprint(hashes))
+        )
         self._first += self._requests
         self._requests = self._bytes = 0
+        self._digest, self._hashes = hashlib.sha256(), bytearray()
 
 
 class _CustomIds:
@@ -300,9 +285,9 @@ def _twice(source: Source, twice: set[int], repeated: int) -> str:
     pairs: list[str] = []
     with suppress(RequestsRefused):  # told already
         for number, raw in source.open():
-            custom_id = custom_id_of(raw)
-            identity = hash(custom_id)
-            if custom_id is None or identity not in twice:
+            known = custom_id_and_params(raw)
+            identity = hash(known[0]) if known else None
+            if identity is None or identity not in twice:
                 continue
             if identity in lines:
                 pairs.append(f"{source.unit}s {lines[identity]} and {number}")

@@ -12,8 +12,13 @@ from mcp_batch_tools.errors import BatchError
 from mcp_batch_tools.models import MessageBatch
 
 SETTLED_AFTER = timedelta(minutes=60)
-"""After this, a batch that is in no list was not created: an upload and its answer may take long, and calling one lost
-that is still under way would send it twice."""
+"""After the sender has stopped, a batch that is in no list for so long was not created."""
+
+UPLOADING = timedelta(minutes=5)
+"""How long a piece of a body may take: whoever has not said anything for longer has stopped."""
+ANSWERING = timedelta(minutes=11)
+"""How long the answer to a whole body may take, with what the client waits for it at most."""
+_SAID_EVERY = timedelta(minutes=1)
 
 _LOOKS = (0.0, 2.0, 5.0)
 """Seconds before each look for a batch whose answer was lost: a new one can be missing from the list for a moment."""
@@ -22,15 +27,17 @@ _MOST_PAGES = 20
 _CLOCKS_DIFFER = timedelta(hours=26)
 """How far a batch can seem to be older than the attempt that made it. Too little would lose it, and send it twice."""
 
-Report = Callable[[int], Awaitable[None]]
+Report = Callable[[int, bool], Awaitable[None]]
+"""Told how many bytes have been sent, before the next piece, and whether that is the last one."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What is known of a batch that was sent: how many requests, since when, and the newest batch there was before."""
+    """What is known of a batch that was sent: how many requests, from when to when, and the newest one before."""
 
     requests: int
     began: datetime
+    over: datetime
     newest_before: str | None
 
 
@@ -58,11 +65,27 @@ class Upload:
         held = await anyio.to_thread.run_sync(next, self._pieces, None)
         while held is not None:
             following = await anyio.to_thread.run_sync(next, self._pieces, None)
+            await self._report(sent, following is None)
             self.whole = following is None
             yield held
             sent += len(held)
-            await self._report(sent)
             held = following
+
+
+class Watch:
+    """Says when it is time to say again that a body is still on its way."""
+
+    def __init__(self, client: BatchClient) -> None:
+        self._client = client
+        self._said = client.now()
+
+    def until(self, *, last: bool) -> datetime | None:
+        """Until when the sender may be at work, where that must be said now."""
+        now = self._client.now()
+        if not last and now - self._said < _SAID_EVERY:
+            return None
+        self._said = now
+        return now + (ANSWERING if last else UPLOADING)
 
 
 async def newest(client: BatchClient) -> str | None:
@@ -76,41 +99,45 @@ async def look_for(
 ) -> Found:
     """Look for the batch of an attempt whose answer was lost.
 
-    It came after `newest_before`, has as many requests, and is not `known` as another one of ours. Where there is none
-    yet, `patient` looks again.
+    It came after `newest_before`, has as many requests, and is not `known` as another one of ours. `patient` looks
+    again, as what was just created can be missing from the list, and what another has just created be there.
 
     Raises:
         BatchError: the batches cannot be listed.
     """
     fitting: list[MessageBatch] = []
+    all_seen = False
     for wait in _LOOKS if patient else _LOOKS[:1]:
         await client.pause(wait)
-        fitting = await _since(client, attempt)
+        before = [batch.id for batch in fitting]
+        fitting, all_seen = await _since(client, attempt)
         ours = await known([batch.id for batch in fitting])
         fitting = [batch for batch in fitting if batch.id not in ours]
-        if fitting:
+        if fitting and [batch.id for batch in fitting] == before:
             break
-    if len(fitting) == 1:
+    if all_seen and len(fitting) == 1:
         return Found("created", fitting)
-    if not fitting and client.now() - attempt.began > SETTLED_AFTER:
+    if all_seen and not fitting and client.now() - attempt.over > SETTLED_AFTER:
         return Found("absent", [])
     return Found("unknown", fitting)
 
 
-async def _since(client: BatchClient, attempt: Attempt) -> list[MessageBatch]:
+async def _since(client: BatchClient, attempt: Attempt) -> tuple[list[MessageBatch], bool]:
+    """The batches that fit, and whether all were seen that could."""
     fitting: list[MessageBatch] = []
     cursor = None
     for _ in range(_MOST_PAGES):
         page = await client.list(limit=_PAGE, after_id=cursor)
         for batch in page.data:
             if batch.id == attempt.newest_before or batch.created_at < attempt.began - _CLOCKS_DIFFER:
-                return fitting
-            if batch.request_counts.total == attempt.requests:
+                return fitting, True
+            too_late = batch.created_at > attempt.over + _CLOCKS_DIFFER
+            if batch.request_counts.total == attempt.requests and not too_late:
                 fitting.append(batch)
         if not page.data or not page.has_more:
-            break
+            return fitting, True
         cursor = page.data[-1].id
-    return fitting
+    return fitting, False
 
 
 def cannot_have_acted(error: BatchError, upload: Upload) -> bool:

@@ -1,7 +1,7 @@
 """Which batches this installation created, in the ledger: one row for each batch's worth of requests.
 
-A row is written before the first byte is sent (the intent) and completed when it is known what came of it. Like the
-ledger, this is imported only when first used.
+A row is written before the first byte is sent (the intent) and completed when it is known what came of it. Until then
+it says until when somebody is at work on it. Like the ledger, this is imported only when first used.
 """
 
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Select, bindparam, exists, insert, literal, select, update
+from sqlalchemy import ColumnElement, Select, exists, insert, literal, or_, select, update
 
 from mcp_batch_tools.ledger import Ledger, now_text
 from mcp_batch_tools.ledger_tables import submissions
@@ -24,12 +24,16 @@ REMEMBERED = timedelta(days=29)
 class Submission:
     """One batch's worth: `part` of `parts`, counted from 0. Without an `outcome` nobody knows yet what came of it.
 
-    `fingerprint` is that of the whole submission; `newest_before` is the newest batch there was before.
+    `submission` is shared by all parts that one call sends, `whole` is the fingerprint of all and `fingerprint` that of
+    this part; `newest_before` is the newest batch there was before; `until` is when whoever is sending has surely
+    stopped, and `sent_whole` says whether the last byte may have left by then.
     """
 
     number: int
     time: str
     origin: str
+    submission: str | None
+    whole: str | None
     fingerprint: str
     part: int
     parts: int
@@ -38,6 +42,8 @@ class Submission:
     retry_of: str | None
     estimate_usd: float | None
     newest_before: str | None
+    until: str | None
+    sent_whole: bool | None
     message_batch_id: str | None
     outcome: str | None
     note: str | None
@@ -47,110 +53,170 @@ class Submission:
         """When the intent was written."""
         return datetime.fromisoformat(self.time)
 
+    @property
+    def over(self) -> datetime:
+        """When nobody is sending any more."""
+        return datetime.fromisoformat(self.until or self.time)
 
-_same = submissions.alias("same")
+
 _columns = [submissions.c[field.name] for field in fields(Submission)]
+_claimed = submissions.alias("claimed")
 
 
 class Submissions:
-    """The submissions in a ledger of one `origin`, see `Settings.origin`. Each call blocks, as those of the ledger do.
+    """The submissions in a ledger to one `endpoint` of the API by one `origin`, see `Settings`. Each call blocks.
+
+    What was sent counts for all keys: a key can be another one of the same workspace.
 
     Raises:
         LedgerError: in every method, where the file cannot be read or written.
     """
 
-    def __init__(self, ledger: Ledger, origin: str) -> None:
+    def __init__(self, ledger: Ledger, endpoint: str, origin: str) -> None:
         self._ledger = ledger
+        self._endpoint = endpoint
         self._origin = origin
 
-    def same(self, fingerprint: str, retry_of: str | None, now: datetime) -> list[Submission]:
-        """What was submitted of exactly these requests while results last, the latest first, without what failed."""
-        since = _text(now - REMEMBERED)
-        query = self._ours().where(
-            submissions.c.fingerprint == fingerprint,
-            submissions.c.time >= since,
-            submissions.c.retry_of.is_not_distinct_from(retry_of),
-            submissions.c.outcome.is_distinct_from("failed"),
+    def same(self, fingerprints: Collection[str], now: datetime) -> list[Submission]:
+        """What was submitted of these parts while results last, the latest first, without retries and what failed."""
+        return self._all(
+            self._here().where(
+                submissions.c.fingerprint.in_(list(fingerprints)),
+                submissions.c.retry_of.is_(None),
+                *_counting(submissions, now),
+            )
         )
-        return self._all(query)
+
+    def latest_duplicate(self, whole: str, now: datetime) -> list[Submission]:
+        """All parts of the latest submission that sent exactly these requests again, while results last."""
+        recent = submissions.c.time >= _text(now - REMEMBERED)
+        found = self._all(
+            self._here().where(submissions.c.whole == whole, submissions.c.duplicate.is_(True), recent).limit(1)
+        )
+        return self._all(self._here().where(submissions.c.submission == found[0].submission)) if found else []
+
+    def retries_of(self, message_batch_id: str) -> list[Submission]:
+        """What was sent again of a batch, the latest first, without what failed."""
+        return self._all(
+            self._here().where(
+                submissions.c.retry_of == message_batch_id, submissions.c.outcome.is_distinct_from("failed")
+            )
+        )
 
     def open(self) -> list[Submission]:
         """Those whose outcome is not known."""
-        return self._all(self._ours().where(submissions.c.outcome.is_(None)))
+        return self._all(self._here().where(submissions.c.outcome.is_(None)))
+
+    def of_number(self, number: int) -> Submission | None:
+        """One row."""
+        return next(iter(self._all(self._here().where(submissions.c.number == number))), None)
 
     def of_batches(self, message_batch_ids: Collection[str]) -> dict[str, Submission]:
         """The submissions that these batches came from, where it was this installation that made them."""
-        query = self._ours().where(submissions.c.message_batch_id.in_(list(message_batch_ids)))
+        query = self._here().where(submissions.c.message_batch_id.in_(list(message_batch_ids)))
         return {found.message_batch_id: found for found in self._all(query) if found.message_batch_id}
 
     def labelled(self, label: str) -> set[str]:
         """The batches with this label."""
-        found = self._all(self._ours().where(submissions.c.label == label))
+        found = self._all(self._here().where(submissions.c.label == label))
         return {submission.message_batch_id for submission in found if submission.message_batch_id}
 
     def intend(
-        self, *, began: datetime, consent: str, client: str | None, allow_duplicate: bool, **what: Any
+        self,
+        *,
+        now: datetime,
+        until: datetime,
+        again: bool,
+        open_since: datetime,
+        last_seen: int | None = None,
+        **what: Any,
     ) -> int | None:
         """Write down what is about to be sent (the fields of `Submission`), and return the number of the row.
 
-        None where the same part was sent or is being sent already, by whichever server: this is what makes it once.
+        None where the same is being sent already, by whichever server, and where it was sent and is not to be sent
+        `again`. Even then an open one counts whose sender was at work after `open_since`. Of a retry, any other one of
+        that batch after row `last_seen` counts as the same. The whole is one statement, which is what makes it once.
         """
         row = {
-            "time": _text(began),
+            "time": _text(now),
+            "until": _text(until),
+            "sent_whole": False,
             "origin": self._origin,
-            "consent": consent,
-            "client": client,
+            "endpoint": self._endpoint,
             **what,
         }
+        others = [_claimed.c.endpoint == self._endpoint, _claimed.c.retry_of.is_not_distinct_from(what["retry_of"])]
+        if what["retry_of"] is None:
+            others.append(_claimed.c.fingerprint == what["fingerprint"])
+            if not again:
+                others += _counting(_claimed, now)
+        elif not again:
+            others += [_claimed.c.outcome.is_distinct_from("failed"), _claimed.c.number > (last_seen or 0)]
+        if again:
+            in_this_one = (_claimed.c.submission == what["submission"]) & (_claimed.c.part == what["part"])
+            under_way = _claimed.c.outcome.is_(None) & (_claimed.c.until > _text(open_since))
+            others.append(or_(under_way, in_this_one & (_claimed.c.outcome == "created")))
         values = select(*[literal(value, submissions.c[name].type) for name, value in row.items()])
-        if not allow_duplicate:
-            values = values.where(
-                ~exists().where(
-                    _same.c.origin == self._origin,
-                    _same.c.fingerprint == what["fingerprint"],
-                    _same.c.part == what["part"],
-                    _same.c.retry_of.is_not_distinct_from(what["retry_of"]),
-                    _same.c.time >= _text(began - REMEMBERED),
-                    _same.c.outcome.is_distinct_from("failed"),
-                )
-            )
-        statement = insert(submissions).from_select(list(row), values).returning(submissions.c.number)
+        claim = values.where(~exists().where(*others))
+        statement = insert(submissions).from_select(list(row), claim).returning(submissions.c.number)
         number: int | None = self._ledger.execute(statement).scalar()
         return number
 
-    def complete(
-        self,
-        number: int,
-        outcome: Outcome,
-        *,
-        message_batch_id: str | None = None,
-        note: str | None = None,
-        request_id: str | None = None,
-        hashes: bytes | None = None,
-    ) -> None:
-        """Write down what came of it; `hashes` is whatever tells later which requests have changed."""
-        values = {
-            "hashes": hashes,
-            "of_number": number,
-            "outcome": outcome,
-            "outcome_time": now_text(),
-            "message_batch_id": message_batch_id,
-            "note": note,
-            "request_id": request_id,
-        }
-        self._ledger.execute(update(submissions).where(submissions.c.number == bindparam("of_number")), values)
+    def extend(self, number: int, until: datetime, *, sent_whole: bool) -> bool:
+        """Say until when this server may be at work on a row; false where another one has completed it meanwhile."""
+        statement = update(submissions).where(submissions.c.number == number, submissions.c.outcome.is_(None))
+        values = {"until": _text(until), "sent_whole": sent_whole}
+        return bool(self._ledger.execute(statement.values(values)).rowcount)
 
-    def hashes(self, message_batch_id: str) -> bytes | None:
-        """What `complete` was given for the requests of a batch."""
-        query = select(submissions.c.hashes).where(submissions.c.message_batch_id == message_batch_id)
-        kept: bytes | None = self._ledger.execute(query.where(submissions.c.origin == self._origin)).scalar()
-        return kept
+    def created(self, number: int, message_batch_id: str, *, note: str | None = None, request_id: str | None) -> None:
+        """Write down which batch a row became. It is known, so it overrides what others have made of it."""
+        self._complete(
+            submissions.c.number == number,
+            outcome="created",
+            message_batch_id=message_batch_id,
+            note=note,
+            request_id=request_id,
+        )
 
-    def _ours(self) -> Select[Any]:
-        return select(*_columns).where(submissions.c.origin == self._origin).order_by(submissions.c.number.desc())
+    def settle(self, seen: Submission, outcome: Outcome, *, note: str, message_batch_id: str | None = None) -> bool:
+        """Write down what was found out about a row, if it is still as it was `seen`."""
+        still = submissions.c.outcome.is_(None) & submissions.c.until.is_not_distinct_from(seen.until)
+        return self._complete(
+            (submissions.c.number == seen.number) & still,
+            outcome=outcome,
+            note=note,
+            message_batch_id=message_batch_id,
+        )
+
+    def failed(self, number: int, *, note: str) -> None:
+        """Write down that no batch came of a row."""
+        self._complete((submissions.c.number == number) & submissions.c.outcome.is_(None), outcome="failed", note=note)
+
+    def hashes(self, *message_batch_ids: str) -> bytes:
+        """The hashes of the requests of these batches, see `request_hashes`; nothing for what is not known."""
+        query = select(submissions.c.hashes).where(
+            submissions.c.message_batch_id.in_(message_batch_ids), submissions.c.hashes.is_not(None)
+        )
+        return b"".join(self._ledger.execute(query).scalars())
+
+    def _complete(self, which: ColumnElement[bool], **values: Any) -> bool:
+        statement = update(submissions).where(which).values(outcome_time=now_text(), **values)
+        return bool(self._ledger.execute(statement).rowcount)
+
+    def _here(self) -> Select[Any]:
+        of_this_api = or_(
+            submissions.c.endpoint == self._endpoint,
+            submissions.c.endpoint.is_(None) & (submissions.c.origin == self._origin),  # of an older version
+        )
+        return select(*_columns).where(of_this_api).order_by(submissions.c.number.desc())
 
     def _all(self, query: Select[Any]) -> list[Submission]:
         return [Submission(**row) for row in self._ledger.execute(query).mappings()]
+
+
+def _counting(table: Any, now: datetime) -> list[ColumnElement[bool]]:
+    """What counts as sent: while results last, and without what failed."""
+    return [table.c.time >= _text(now - REMEMBERED), table.c.outcome.is_distinct_from("failed")]
 
 
 def _text(time: datetime) -> str:

@@ -56,7 +56,7 @@ def sent(source: Source, plan: Plan) -> list[Any]:
         content = b"".join(body(source, part))
         assert len(content) == body_length(part)
         inner = content.removeprefix(b'{"requests":[').removesuffix(b"]}")
-        assert hashlib.sha256(inner).hexdigest() == part.fingerprint
+        assert hashlib.sha256(inner).hexdigest() == part.sha256
         assert len(inner) == part.bytes
         arrived = json.loads(content)["requests"]
         assert len(arrived) == part.requests
@@ -394,7 +394,6 @@ def test_the_same_requests_in_any_form_are_the_same_bodies(
                 assert sent(FileSource(place), plan) == requests
                 plans.append(plan)
     assert all(plan == plans[0] for plan in plans)
-    assert plans[0].fingerprint == hashlib.sha256(b",".join(raw)).hexdigest()
     assert plans[0].requests == len(requests)
     assert len(plans[0].parts) == -(-len(requests) // most)
 
@@ -438,25 +437,53 @@ def test_half_a_pair_of_surrogates_is_json_and_is_sent(tmp_path: Path) -> None:
         assert plan.sample == [odd["params"]]
 
 
-def test_the_plan_adds_up_by_model_without_the_data_of_attachments() -> None:
-    text = [{"role": "user", "content": "é"}]
+def test_the_same_requests_are_known_again_in_any_spelling_and_order(tmp_path: Path) -> None:
+    requests = [request(f"r{n}", system=f"é {n}") for n in range(5)]
+    turned = [{"params": dict(reversed(one["params"].items())), "custom_id": one["custom_id"]} for one in requests]
+    spellings = {
+        "plain": "\n".join(json.dumps(one) for one in requests),
+        "compact": "\n".join(json.dumps(one, separators=(",", ":"), ensure_ascii=False) for one in requests),
+        "printed": json.dumps({"requests": requests}, indent=2),
+        "turned": "\n".join(json.dumps(one) for one in reversed(turned)),
+    }
+    plans = []
+    for name, content in spellings.items():
+        (tmp_path / name).write_text(content)
+        plans.append(check(FileSource(tmp_path / name), anthropic_version=NEW))
+    assert len({plan.fingerprint for plan in plans}) == 1
+    swapped = [request("r0", system="é 1"), request("r1", system="é 0"), *requests[2:]]
+    for others in (requests[:4], swapped, [*requests[:4], request("r4", system="é 4", max_tokens=11)]):
+        other = check(InlineSource(others), anthropic_version=NEW)
+        assert other.fingerprint != plans[0].fingerprint
+
+
+def test_the_plan_adds_up_by_model_with_attachments_by_rule_and_what_may_be_written_to_a_cache_apart() -> None:
     picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD" * 1000}}
     link = {"type": "image", "source": {"type": "url", "url": "https://example.com"}}
     inside = {"type": "document", "source": {"type": "content", "content": [picture, "x"]}}
     outcome = {"type": "tool_result", "tool_use_id": "t", "content": [picture, inside]}
+    paper = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "QUJD" * 50_000}}
+    short = {"type": "text", "text": "x" * 3000, "cache_control": {"type": "ephemeral"}}
+    long = {"type": "text", "text": "x" * 3000, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    told = {"type": "text", "text": json.dumps(long)}
     requests = [
-        request("a", messages=text, system="Brief."),
-        request("b", messages=text, tools=[], max_tokens=5),
+        request("a", system="x" * 3000),
+        request("b", messages=said("user", told), max_tokens=5),
         request("c", messages=said("user", picture, link, outcome), model="claude-opus-4-6"),
+        request("d", messages=said("user", paper), model="claude-opus-4-5"),
+        request("e", messages=said("user", short), model="claude-sonnet-4-5"),
+        request("f", messages=said("user", long), model="claude-sonnet-4-5"),
     ]
-    plan = check(InlineSource(requests), anthropic_version=NEW)
-    small = json.loads(json.dumps(requests[2]["params"]["messages"]).replace("QUJD" * 1000, ""))
-    compact = [
-        len(json.dumps(each, ensure_ascii=False, separators=(",", ":")).encode()) for each in (text, "Brief.", small)
-    ]
-    haiku, opus = plan.models["claude-haiku-4-5"], plan.models["claude-opus-4-6"]
-    assert (haiku.requests, haiku.max_tokens, haiku.prompt_bytes) == (2, 15, 2 * compact[0] + compact[1] + 2)
-    assert (opus.requests, opus.max_tokens, opus.prompt_bytes) == (1, 10, compact[2])
+    models = check(InlineSource(requests), anthropic_version=NEW).models
+    haiku = models["claude-haiku-4-5"]
+    assert (haiku.requests, haiku.max_tokens) == (2, 15)
+    assert 2000 <= haiku.plain < 2200
+    assert 4 * 1600 <= models["claude-opus-4-6"].plain < 4 * 1600 + 300
+    assert 10_000 <= models["claude-opus-4-5"].plain < 10_100
+    sonnet = models["claude-sonnet-4-5"]
+    assert sonnet.plain == haiku.cache_write_1h == haiku.cache_write_5m == 0
+    assert 1000 <= sonnet.cache_write_5m < 1100
+    assert 1000 <= sonnet.cache_write_1h < 1100
 
 
 def test_the_sample_is_small_and_the_same_each_time() -> None:

@@ -32,7 +32,7 @@ from mcp_batch_tools.tools.answers import (
     save_step,
     wait_step,
 )
-from mcp_batch_tools.tools.submitting import batches_labelled, submissions_known
+from mcp_batch_tools.tools.settling import batches_labelled, submissions_known
 from mcp_batch_tools.untrusted import as_data, as_name
 
 _UPSTREAM_PAGE = 1000

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import anyio.to_thread
 from mcp.server.elicitation import ElicitationResult
@@ -13,19 +13,19 @@ from pydantic import Field
 
 from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.consent import CreateChoice, Decision, Granted, Refused, create_question, decided, settled
-from mcp_batch_tools.errors import ApiError, RequestsRefused
+from mcp_batch_tools.errors import RequestsRefused
 from mcp_batch_tools.estimates import Estimate, estimate
 from mcp_batch_tools.models import MESSAGE_BATCH_ID_PATTERN
 from mcp_batch_tools.places import existing_file
 from mcp_batch_tools.pricing import load_prices
 from mcp_batch_tools.request_sources import FileSource, InlineSource, Source
 from mcp_batch_tools.requests_file import Plan, check
-from mcp_batch_tools.tools.acts import in_ledger
-from mcp_batch_tools.tools.answers import Client, NextStep, answer, requests, wait_step
+from mcp_batch_tools.tools.answers import Client, answer, requests, wait_step
 from mcp_batch_tools.tools.create_answers import (
     Costs,
     CreateAnswer,
     Created,
+    CreatedBatch,
     Estimated,
     NotCreated,
     costs_of,
@@ -34,18 +34,9 @@ from mcp_batch_tools.tools.create_answers import (
 )
 from mcp_batch_tools.tools.failures import explain
 from mcp_batch_tools.tools.retrying import only_to_retry
-from mcp_batch_tools.tools.submitting import (
-    CreatedBatch,
-    Submitted,
-    Terms,
-    settle_open,
-    submissions_of,
-    submit,
-)
-from mcp_batch_tools.untrusted import as_data, as_name
-
-if TYPE_CHECKING:
-    from mcp_batch_tools.submissions import Submission
+from mcp_batch_tools.tools.sent_before import Standing, sent_answer, standing_of, unsettled_answer
+from mcp_batch_tools.tools.settling import settled_at
+from mcp_batch_tools.tools.submitting import Submitted, Terms, submit
 
 _MOST_INLINE = 100
 
@@ -58,7 +49,7 @@ class _Prepared:
     plan: Plan
     estimate: Estimate
     costs: Costs
-    earlier: "list[Submission]"
+    standing: Standing
     refusal: NotCreated | None
 
 
@@ -70,7 +61,7 @@ async def _prepare(
     allow_duplicate: bool,
     client: Client,
     context: Context[Any, Any],
-) -> _Prepared:
+) -> _Prepared | NotCreated:
     settings = context.request_context.lifespan_context.settings
     prices = load_prices(settings.prices)
     if (requests is None) == (requests_file is None):
@@ -80,36 +71,42 @@ async def _prepare(
         if requests_file is not None
         else InlineSource(requests or [])
     )
+    standing = None
     if retry_of is not None:
-        source = await only_to_retry(context, client, source, retry_of)
+        retry = await only_to_retry(context, client, source, retry_of, allow_duplicate=allow_duplicate)
+        if isinstance(retry, NotCreated):
+            return retry
+        source, standing = retry.source, retry.standing
     plan = await anyio.to_thread.run_sync(lambda: check(source, anthropic_version=settings.anthropic_version))
     cost = await estimate(client, plan, prices)
     costs = costs_of(cost)
-    earlier: list[Submission] = []
-    if not allow_duplicate and settings.ledger_folder.exists():
-        await settle_open(context, client)
-        earlier = await in_ledger(lambda: submissions_of(context).same(plan.fingerprint, retry_of, client.now()))
-    refusal = _too_expensive(cost, costs, [max_cost_usd, settings.max_cost_usd]) or _sent_before(plan, costs, earlier)
-    if refusal is not None and refusal.reason == "already_created":
-        refusal.message += await _status_in_words(client, refusal.batches[0].id)
-    return _Prepared(source, plan, cost, costs, earlier, refusal)
+    if standing is None:
+        standing = await standing_of(context, client, plan, allow_duplicate=allow_duplicate)
+    refusal = _too_expensive(cost, costs, [max_cost_usd, settings.max_cost_usd])
+    refusal = refusal or await _sent_before(context, client, plan, costs, standing)
+    return _Prepared(source, plan, cost, costs, standing, refusal)
 
 
-async def _status_in_words(client: BatchClient, message_batch_id: str) -> str:
-    try:
-        batch = await client.retrieve(message_batch_id)
-    except ApiError as error:
-        if not error.gone:
-            raise
-        return f" {message_batch_id} has been deleted since."
-    return f" {message_batch_id} is {as_name(batch.processing_status)} now."
+async def _sent_before(
+    context: Context[Any, Any], client: BatchClient, plan: Plan, costs: Costs, standing: Standing
+) -> NotCreated | None:
+    if standing.unsettled:
+        done = [
+            CreatedBatch(id=batch, part=number + 1, requests=plan.parts[number].requests)
+            for number, batch in sorted(standing.done.items())
+        ]
+        return unsettled_answer(standing.unsettled, costs, done, client)
+    if len(standing.done) < len(plan.parts):
+        return None
+    current = [one for one in standing.earlier if one.message_batch_id in standing.done.values()]
+    return await sent_answer(context, client, current, costs, "these very requests were")
 
 
-Ready = Annotated[_Prepared, Resolve(_prepare)]
+Ready = Annotated[_Prepared | NotCreated, Resolve(_prepare)]
 
 
 async def _consent(ready: Ready, dry_run: bool, context: Context[Any, Any]) -> Elicit[CreateChoice] | Decision | None:
-    if dry_run or ready.refusal:
+    if dry_run or isinstance(ready, NotCreated) or ready.refusal:
         return None
     settings = context.request_context.lifespan_context.settings
     most = ready.estimate.most_usd
@@ -146,6 +143,8 @@ async def create_message_batch(
 
     The same requests are not sent twice. If the answer says that the outcome is unknown, do not send them again.
     """
+    if isinstance(ready, NotCreated):
+        return answer(ready)
     if dry_run:
         return answer(_estimated(ready))
     if ready.refusal is not None:
@@ -155,41 +154,51 @@ async def create_message_batch(
         return answer(not_created(ready.costs, decision.reason, decision.message, []))
     most = ready.estimate.most_usd
     terms = Terms(label, retry_of, None if most is None else float(most), decision.how, allow_duplicate)
-    submitted = await submit(context, client, ready.source, ready.plan, terms, ready.earlier)
+    submitted = await submit(context, client, ready.source, ready.plan, terms, ready.standing)
     key_source = context.request_context.lifespan_context.settings.key_source
-    return answer(_told(ready, submitted, label, key_source))
+    return answer(_told(ready, submitted, terms, key_source, client))
 
 
-def _told(ready: _Prepared, submitted: Submitted, label: str | None, key_source: str | None) -> Created | NotCreated:
+def _told(
+    ready: _Prepared, submitted: Submitted, terms: Terms, key_source: str | None, client: BatchClient
+) -> Created | NotCreated:
     of = len(ready.plan.parts)
     so_far = f" {len(submitted.created)} of {of} batches were created." if of > 1 else ""
     if submitted.unknown is not None:
-        fitting = f"{len(submitted.unknown)} batches fit" if submitted.unknown else "no batch that fits is listed yet"
+        candidates = submitted.unknown.candidates
+        fitting = f"{len(candidates)} batches fit" if candidates else "no batch that fits is listed yet"
+        without = ", but without allow_duplicate," if terms.allow_duplicate else ""
         message = (
             f"Whether the batch was created is unknown: the answer was lost, and {fitting}.{so_far} Do not send the "
-            "requests again in another way; call this tool with the same arguments, but without allow_duplicate, in an "
-            "hour, which is safe."
+            f"requests again in another way; call this tool with the same arguments{without} "
+            f"{settled_at(submitted.unknown, client.now())} or later, which is safe."
         )
-        return not_created(ready.costs, "unknown_outcome", message, submitted.created, candidates=submitted.unknown)
+        return not_created(ready.costs, "unknown_outcome", message, submitted.created, candidates=candidates)
     if submitted.by_another:
         message = (
-            f"The very same requests are being sent by another call at this moment.{so_far} Nothing was sent twice; "
+            f"The same requests are being sent by another call at this moment.{so_far} Nothing was sent twice; "
             "call this tool with the same arguments in a minute to see what came of it."
         )
         return not_created(ready.costs, "unknown_outcome", message, submitted.created)
     if submitted.failure is not None:
         why = explain(submitted.failure, {}, key_source)
         message = (
-            f"Not everything was sent.{so_far} {why} Calling this tool again without allow_duplicate sends only what "
+            f"Not everything was sent.{so_far} {why} Calling this tool again with the same arguments sends only what "
             "is missing."
         )
         return not_created(ready.costs, "failed", message, submitted.created)
     ids = ", ".join(batch.id for batch in submitted.created)
+    inferred = (
+        f" The answer of the API was lost, and {', '.join(submitted.inferred)} was found in the list as the only new "
+        "batch with as many requests."
+        if submitted.inferred
+        else ""
+    )
     return Created(
         type="message_batch_created",
-        message=f"Created as {ids}: {requests_in_words(ready)}, {most_in_words(ready.estimate)}.",
+        message=f"Created as {ids}: {requests_in_words(ready)}, {most_in_words(ready.estimate)}.{inferred}",
         batches=submitted.created,
-        label=label,
+        label=terms.label,
         estimate=ready.costs,
         next_steps=[wait_step(batch.id) for batch in submitted.created[:1]],
     )
@@ -218,39 +227,6 @@ def _too_expensive(cost: Estimate, costs: Costs, limits: list[float | None]) -> 
         "max_tokens cost less; the user can raise the limit."
     )
     return not_created(costs, "too_expensive", message, [])
-
-
-def _sent_before(plan: Plan, costs: Costs, earlier: "list[Submission]") -> NotCreated | None:
-    """The guided answer where all of it was sent before, or where the outcome of a part is still unknown."""
-    created = {submission.part: submission for submission in earlier if submission.outcome == "created"}
-    batches = [
-        CreatedBatch(id=found.message_batch_id or "", part=part + 1, requests=found.requests)
-        for part, found in sorted(created.items())
-    ]
-    if any(submission.outcome is None for submission in earlier):
-        message = (
-            "Nothing was sent: these very requests were sent before, and whether their batch was created is still "
-            "unknown. Look for it with list_message_batches, or call again in an hour; allow_duplicate sends "
-            "them in any case, and may cost twice."
-        )
-        return not_created(costs, "unknown_outcome", message, batches)
-    if len(created) < len(plan.parts):
-        return None
-    first = created[0]
-    label = f", labelled {as_data(first.label, most=100)}" if first.label else ""
-    message = (
-        f"Nothing was sent: these very requests were sent before, on {first.time[:10]}{label}, as "
-        f"{', '.join(batch.id for batch in batches)}. Use that batch; allow_duplicate sends them again and costs again."
-    )
-    steps = [
-        NextStep(
-            tool="get_message_batch",
-            arguments={"message_batch_id": batch.id},
-            why="Shows the batch that these requests are in.",
-        )
-        for batch in batches[:1]
-    ]
-    return not_created(costs, "already_created", message, batches, steps=steps)
 
 
 def requests_in_words(ready: _Prepared) -> str:

@@ -4,12 +4,21 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from mcp_batch_tools.estimates import BYTES_A_TOKEN, Estimate
+from mcp_batch_tools.estimates import Estimate
+from mcp_batch_tools.request_sizes import BYTES_A_TOKEN, TOKENS_A_DOCUMENT, TOKENS_AN_IMAGE
 from mcp_batch_tools.tools.answers import NextStep, requests
-from mcp_batch_tools.tools.submitting import Candidate, CreatedBatch
+from mcp_batch_tools.tools.settling import Candidate
 from mcp_batch_tools.untrusted import as_name
 
 Reason = Literal["too_expensive", "already_created", "unknown_outcome", "failed", "declined", "cannot_ask"]
+
+
+class CreatedBatch(BaseModel):
+    """One batch of a submission: `part` of `parts`, counted from 1."""
+
+    id: str
+    part: int
+    requests: int
 
 
 class ModelCost(BaseModel):
@@ -19,7 +28,7 @@ class ModelCost(BaseModel):
     requests: int
     input_tokens: int = Field(description="Estimated.")
     most_output_tokens: int = Field(description="Upper bound, from max_tokens.")
-    most_usd: float | None = Field(None, description="Absent where the price is unknown.")
+    most_usd: float | None = Field(None, description="Of both. Absent where the price is unknown.")
 
 
 class Costs(BaseModel):
@@ -60,7 +69,7 @@ class NotCreated(BaseModel):
     message: str
     batches: list[CreatedBatch] = Field(description="Created so far, by this call or an earlier one.")
     candidates: list[Candidate] | None = None
-    estimate: Costs
+    estimate: Costs | None = None
     next_steps: list[NextStep]
 
 
@@ -71,7 +80,7 @@ class CreateAnswer(RootModel[Annotated[Estimated | Created | NotCreated, Field(d
 
 
 def not_created(
-    costs: Costs,
+    costs: Costs | None,
     reason: Reason,
     message: str,
     batches: list[CreatedBatch],
@@ -93,7 +102,10 @@ def not_created(
 
 def costs_of(cost: Estimate) -> Costs:
     """The estimate as it is told."""
-    rule = f"a rule of thumb, {BYTES_A_TOKEN:.0f} bytes a token, since the API counted none"
+    rule = (
+        f"a rule of thumb ({BYTES_A_TOKEN:.0f} bytes of text a token, {TOKENS_AN_IMAGE:,} an image, "
+        f"{TOKENS_A_DOCUMENT:,} a page), since the API counted none"
+    )
     return Costs(
         models=[
             ModelCost(
@@ -112,8 +124,11 @@ def costs_of(cost: Estimate) -> Costs:
 
 
 def most_in_words(cost: Estimate) -> str:
-    """`at most 2.5000 USD by the prices of 2026-09-20`."""
+    """`2.5000 USD, with the longest answers that max_tokens allows, by the prices of 2026-09-20`."""
     if cost.most_usd is None:
         unlisted = ", ".join(as_name(model.model) for model in cost.models if model.most_usd is None)
         return f"the cost is unknown, since the prices of {cost.prices_of} do not list {unlisted}"
-    return f"at most {cost.most_usd:,.4f} USD by the prices of {cost.prices_of}"
+    return (
+        f"{cost.most_usd:,.4f} USD, for the input as estimated and the longest answers that max_tokens allows, by the "
+        f"prices of {cost.prices_of}"
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ from mcp.server.mcpserver import Context
 
 from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.errors import BadAnswer, RequestsRefused
-from mcp_batch_tools.request_hashes import by_custom_id, custom_id_of, digest
+from mcp_batch_tools.request_hashes import PAIR, by_custom_id, canonical, custom_id_and_params, pair, pairs_of
 from mcp_batch_tools.request_sources import Source
 from mcp_batch_tools.result_lines import ResultLine, WrongLine
 from mcp_batch_tools.result_pages import api_pieces, saved_pieces, scan
 from mcp_batch_tools.tools.acts import in_ledger, saved_results
+from mcp_batch_tools.tools.create_answers import NotCreated
 from mcp_batch_tools.tools.saving import unreadable
-from mcp_batch_tools.tools.submitting import submissions_of
+from mcp_batch_tools.tools.sent_before import Standing, blocking, sent_answer, unsettled_answer
+from mcp_batch_tools.tools.settling import settle_open, submissions_of
 
 _REFUSED = frozenset(
     {
@@ -34,55 +37,98 @@ _REFUSED = frozenset(
 class Selected:
     """The requests of another source whose results say that they are worth sending again."""
 
-    def __init__(self, source: Source, worth: dict[str, bool], before: dict[bytes, bytes]) -> None:
+    def __init__(self, source: Source, worth: dict[str, bool], before: bytes, again: bytes) -> None:
         self.name = source.name
         self.unit = source.unit
         self._source = source
         self._worth = worth
-        self._before = before
+        self._before = by_custom_id(before)
+        self._again = frozenset(pairs_of(again))
 
     def open(self) -> Iterator[tuple[int, bytes]]:
-        """Those whose result was none, and those that were refused and have been changed since."""
+        """Those whose result was none, and those that were refused and have been changed since; none of them twice."""
         for number, raw in self._source.open():
-            custom_id = custom_id_of(raw)
-            if custom_id is None:
+            known = custom_id_and_params(raw)
+            if known is None:
                 yield number, raw  # let the check say what is wrong with it
-            elif custom_id in self._worth and (
-                self._worth[custom_id] or self._before.get(digest(custom_id.encode()), digest(raw)) != digest(raw)
-            ):
+                continue
+            custom_id, params = known
+            if custom_id not in self._worth:
+                continue
+            hashed = pair(custom_id, canonical(params))
+            sent = self._before.get(hashed[: PAIR // 2], hashed[PAIR // 2 :])
+            if hashed not in self._again and (self._worth[custom_id] or sent != hashed[PAIR // 2 :]):
                 yield number, raw
 
 
+@dataclass(frozen=True)
+class Retry:
+    """What of a batch is to be sent again: the requests, and what was sent of it before."""
+
+    source: Source
+    standing: Standing
+
+
 async def only_to_retry(
-    context: Context[Any, Any], client: BatchClient, source: Source, message_batch_id: str
-) -> Source:
+    context: Context[Any, Any], client: BatchClient, source: Source, message_batch_id: str, *, allow_duplicate: bool
+) -> Retry | NotCreated:
     """The requests of `source` that expired, were canceled or failed on the server's side in that batch.
 
-    Those that the API refused are among them only where they differ from what was sent then.
+    Those that the API refused are among them only where they differ from what was sent then. What was sent again
+    before is not, without `allow_duplicate`: where nothing else is left, or where it is not known, it is answered.
 
     Raises:
         RequestsRefused: there are none, or the results cannot be read.
     """
     worth = await _worth_retrying(context, client, message_batch_id)
-    kept = await in_ledger(lambda: submissions_of(context).hashes(message_batch_id)) or b""
-    selected = Selected(source, worth, by_custom_id(kept))
-    if await anyio.to_thread.run_sync(next, selected.open(), None) is None:
+    if not context.request_context.lifespan_context.settings.ledger_folder.exists():
+        return await _selected(Selected(source, worth, b"", b""), message_batch_id, Standing())
+    submissions = submissions_of(context)
+    open_ones = [
+        one
+        for one in await settle_open(context, client)
+        if one.submission and one.submission.retry_of == message_batch_id
+    ]
+    if unsettled := blocking(open_ones, client, allow_duplicate=allow_duplicate):
+        return unsettled_answer(unsettled, None, [], client)
+    before = await in_ledger(lambda: submissions.hashes(message_batch_id))
+    retries = await in_ledger(lambda: submissions.retries_of(message_batch_id))
+    standing = Standing(last_seen=max((one.number for one in retries), default=0))
+    ids = [one.message_batch_id for one in retries if one.message_batch_id]
+    if allow_duplicate or not ids:
+        return await _selected(Selected(source, worth, before, b""), message_batch_id, standing)
+    again = await in_ledger(lambda: submissions.hashes(*ids))
+    try:
+        return await _selected(Selected(source, worth, before, again), message_batch_id, standing)
+    except RequestsRefused:
+        await _selected(Selected(source, worth, before, b""), message_batch_id, standing)  # which says that
+        earlier = [one for one in retries if one.message_batch_id]
+        what = f"what is worth it of {message_batch_id} was"
+        answer = await sent_answer(context, client, earlier, None, what)
+        answer.message += " To retry what failed there, give it as retry_of."
+        return answer
+
+
+async def _selected(source: Selected, message_batch_id: str, standing: Standing) -> Retry:
+    if await anyio.to_thread.run_sync(next, source.open(), None) is None:
         raise RequestsRefused(
             [
                 f"nothing of {message_batch_id} is to be sent again: no request in here expired, was canceled or "
                 "failed on the server's side, and none that was refused has been changed"
             ]
         )
-    return selected
+    return Retry(source, standing)
 
 
 async def _worth_retrying(context: Context[Any, Any], client: BatchClient, message_batch_id: str) -> dict[str, bool]:
     """Custom ids of results that hold no answer, and whether the very same request is worth another try."""
-    batch = await client.retrieve(message_batch_id)
     saved = await saved_results(context, message_batch_id)
     path = Path(saved.path) if saved is not None and saved.path.endswith((".jsonl", ".jsonl.gz")) else None
-    if path is None and not batch.readable(client.now()):
-        raise RequestsRefused([f"{message_batch_id} cannot be retried: {unreadable(batch)[0].rstrip('.').lower()}"])
+    if path is None:  # a batch whose results were saved may have been deleted
+        batch = await client.retrieve(message_batch_id)
+        if not batch.readable(client.now()):
+            why = unreadable(batch)[0].rstrip(".").lower()
+            raise RequestsRefused([f"{message_batch_id} cannot be retried: {why}"])
     worth: dict[str, bool] = {}
 
     def note(line: ResultLine) -> bool:

@@ -1,42 +1,24 @@
-"""Submitting requests part by part, each once, and finding out what became of a part whose answer was lost."""
+"""Submitting requests part by part, each once."""
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
+import anyio
 from mcp.server.mcpserver import Context
-from pydantic import BaseModel
 
 from mcp_batch_tools.client import BatchClient
-from mcp_batch_tools.errors import BatchError, Failure, LedgerError
-from mcp_batch_tools.models import MessageBatch
-from mcp_batch_tools.request_hashes import PAIR
+from mcp_batch_tools.errors import BatchError, Failure, LedgerError, RequestsRefused
 from mcp_batch_tools.request_sources import Source
 from mcp_batch_tools.requests_file import Part, Plan, body, body_length
-from mcp_batch_tools.sending import Attempt, Found, Upload, cannot_have_acted, look_for, newest
+from mcp_batch_tools.sending import SETTLED_AFTER, UPLOADING, Found, Upload, Watch, cannot_have_acted, newest
 from mcp_batch_tools.tools.acts import client_name, completed, in_ledger
-from mcp_batch_tools.tools.answers import Time
-
-if TYPE_CHECKING:
-    from mcp_batch_tools.submissions import Submission, Submissions
+from mcp_batch_tools.tools.create_answers import CreatedBatch
+from mcp_batch_tools.tools.sent_before import Standing
+from mcp_batch_tools.tools.settling import Unsettled, candidate, settle, submissions_of
 
 _log = logging.getLogger(__name__)
-
-
-class CreatedBatch(BaseModel):
-    """One batch of a submission: `part` of `parts`, counted from 1."""
-
-    id: str
-    part: int
-    requests: int
-
-
-class Candidate(BaseModel):
-    """A batch that may be the one that was sent."""
-
-    id: str
-    created_at: Time
-    requests: int
 
 
 @dataclass(frozen=True)
@@ -54,53 +36,20 @@ class Terms:
 class Submitted:
     """How far a submission has come.
 
-    `failure` stopped it; `unknown` is where its last part may have gone; `by_another` call the same is being sent.
+    `failure` stopped it; `unknown` is its last part, of which it is not known what became; `by_another` call the same
+    is being sent; `inferred` are the batches whose answers were lost and that were found in the list.
     """
 
     created: list[CreatedBatch]
     failure: Failure | None = None
     by_another: bool = False
-    unknown: list[Candidate] | None = None
+    unknown: Unsettled | None = None
+    inferred: list[str] = field(default_factory=list)
 
-
-def submissions_of(context: Context[Any, Any]) -> "Submissions":
-    """The submissions of this installation to this workspace."""
-    from mcp_batch_tools.submissions import Submissions  # which imports the ledger
-
-    parts = context.request_context.lifespan_context
-    return Submissions(parts.ledger, parts.settings.origin)
-
-
-async def submissions_known(
-    context: Context[Any, Any], client: BatchClient, message_batch_ids: list[str]
-) -> "dict[str, Submission]":
-    """What this installation knows of these batches; nothing where the ledger cannot be read, as looking needs none."""
-    if not context.request_context.lifespan_context.settings.ledger_folder.exists():
-        return {}
-    try:
-        await settle_open(context, client)
-        return await in_ledger(lambda: submissions_of(context).of_batches(message_batch_ids))
-    except (LedgerError, BatchError) as error:
-        _log.warning("What was submitted cannot be told: %s", error)
-        return {}
-
-
-async def batches_labelled(context: Context[Any, Any], client: BatchClient, label: str) -> set[str]:
-    """The batches that were created here with this label.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    if not context.request_context.lifespan_context.settings.ledger_folder.exists():
-        return set()
-    await settle_open(context, client)
-    return await in_ledger(lambda: submissions_of(context).labelled(label))
-
-
-async def settle_open(context: Context[Any, Any], client: BatchClient) -> None:
-    """Find out what became of every submission whose answer was lost, as far as it can be told now."""
-    for submission in await in_ledger(lambda: submissions_of(context).open()):
-        await _settle(context, client, submission, patient=False)
+    @property
+    def stopped(self) -> bool:
+        """Whether no more parts are to be sent."""
+        return self.by_another or self.failure is not None or self.unknown is not None
 
 
 async def submit(
@@ -109,127 +58,152 @@ async def submit(
     source: Source,
     plan: Plan,
     terms: Terms,
-    earlier: "list[Submission]",
+    standing: Standing,
 ) -> Submitted:
-    """Send every part that was not sent yet, in order, and stop at the first that fails or whose answer is lost."""
-    done = {submission.part: submission for submission in earlier if submission.outcome == "created"}
+    """Send every part that is not done, in order; stop where one is not created."""
     progress = Submitted([])
+    last_seen = standing.last_seen
     before = 0
     for number, part in enumerate(plan.parts):
-        if number in done:
-            progress.created.append(_told(number, part, done[number].message_batch_id or ""))
+        if number in standing.done:
+            progress.created.append(_told(number, part, standing.done[number]))
         else:
-            await _send(context, client, source, plan, number, terms, before, progress)
-            if progress.failure or progress.by_another or progress.unknown is not None:
+            sending = _Sending(context, client, plan, number, terms, standing, last_seen, before, progress)
+            last_seen = await sending.send(source) or last_seen
+            if progress.stopped:
                 break
         before += part.bytes
     return progress
 
 
-async def _send(
-    context: Context[Any, Any],
-    client: BatchClient,
-    source: Source,
-    plan: Plan,
-    number: int,
-    terms: Terms,
-    before: int,
-    progress: Submitted,
-) -> None:
-    submissions, part = submissions_of(context), plan.parts[number]
-    what: dict[str, Any] = {
-        "fingerprint": plan.fingerprint,
-        "part": number,
-        "parts": len(plan.parts),
-        "requests": part.requests,
-        "label": terms.label,
-        "retry_of": terms.retry_of,
-        "estimate_usd": terms.estimate_usd,
-        "began": client.now(),
-        "consent": terms.consent,
-        "client": client_name(context),
-        "allow_duplicate": terms.allow_duplicate,
-    }
-    try:
-        what["newest_before"] = await newest(client)
-        row = await in_ledger(lambda: submissions.intend(**what))
-    except (BatchError, LedgerError) as error:
-        progress.failure = error  # not raised: parts before this one may have been created
-        return
-    if row is None:
-        progress.by_another = True
-        return
+@dataclass
+class _Sending:
+    """One part on its way."""
 
-    async def report(sent: int) -> None:
-        await context.report_progress(before + sent, plan.bytes, f"part {number + 1} of {len(plan.parts)}")
+    context: Context[Any, Any]
+    client: BatchClient
+    plan: Plan
+    number: int
+    terms: Terms
+    standing: Standing
+    last_seen: int
+    before: int
+    progress: Submitted
 
-    upload = Upload(body(source, part), report)
-    try:
-        batch = await client.create(upload, length=body_length(part))
-    except BatchError as error:
-        if cannot_have_acted(error, upload):
-            note = f"{type(error).__name__} before the batch can have been created"
-            await completed(lambda: submissions.complete(row, "failed", note=note))
-            progress.failure = error
-            return
+    async def send(self, source: Source) -> int | None:
+        """Write the intent, send, and write the outcome; return the number of the row."""
+        submissions = submissions_of(self.context)
         try:
-            lost = next((found for found in await in_ledger(submissions.open) if found.number == row), None)
-            # Another server may have settled it in between.
-            found = await _settle(context, client, lost, patient=True) if lost else Found("unknown", [])
+            row = await self._intend()
+        except (BatchError, LedgerError) as error:
+            self.progress.failure = error  # not raised: parts before this one may have been created
+            return None
+        if row is None:
+            self.progress.by_another = True
+            return None
+        part = self.plan.parts[self.number]
+        upload = Upload(body(source, part), self._reporting(row))
+        try:
+            batch = await self.client.create(upload, length=body_length(part))
+        except BatchError as error:
+            if cannot_have_acted(error, upload):
+                note = f"{type(error).__name__} before the batch can have been created"
+                await completed(lambda: submissions.failed(row, note=note))
+                self.progress.failure = error
+            else:
+                await self._lost(row, error)
+            return row
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                await self._given_up(row, upload)
+            if isinstance(error, Failure) and self.progress.created:
+                self.progress.failure = error  # not raised: it would hide the parts that were created
+                return row
+            raise
+        with anyio.CancelScope(shield=True):
+            await completed(lambda: submissions.created(row, batch.id, request_id=batch.request_id))
+        self.progress.created.append(_told(self.number, part, batch.id))
+        await self.context.report_progress(self.before + part.bytes, self.plan.bytes, self._name)
+        return row
+
+    @property
+    def _name(self) -> str:
+        return f"part {self.number + 1} of {len(self.plan.parts)}"
+
+    async def _intend(self) -> int | None:
+        part, terms, now = self.plan.parts[self.number], self.terms, self.client.now()
+        share = part.bytes / self.plan.bytes
+        what: dict[str, Any] = {
+            "submission": self.standing.submission,
+            "duplicate": self.standing.duplicate,
+            "whole": self.plan.fingerprint,
+            "fingerprint": part.fingerprint,
+            "hashes": part.hashes,
+            "part": self.number,
+            "parts": len(self.plan.parts),
+            "requests": part.requests,
+            "label": terms.label,
+            "retry_of": terms.retry_of,
+            "estimate_usd": None if terms.estimate_usd is None else terms.estimate_usd * share,
+            "consent": terms.consent,
+            "client": client_name(self.context),
+            "newest_before": await newest(self.client),
+        }
+        return await in_ledger(
+            lambda: submissions_of(self.context).intend(
+                now=now,
+                until=now + UPLOADING,
+                open_since=now - SETTLED_AFTER,
+                again=terms.allow_duplicate,
+                last_seen=self.last_seen,
+                **what,
+            )
+        )
+
+    def _reporting(self, row: int) -> Callable[[int, bool], Any]:
+        submissions, watch = submissions_of(self.context), Watch(self.client)
+
+        async def report(sent: int, last: bool) -> None:
+            until = watch.until(last=last)
+            if until and not await in_ledger(lambda: submissions.extend(row, until, sent_whole=last)):
+                # Nobody waits for this one any more, and what it would create could be created twice.
+                minutes = UPLOADING.total_seconds() / 60
+                raise RequestsRefused([f"sending stood still for more than {minutes:.0f} minutes and was given up"])
+            if sent:
+                await self.context.report_progress(self.before + sent, self.plan.bytes, self._name)
+
+        return report
+
+    async def _lost(self, row: int, error: BatchError) -> None:
+        """The answer was lost after all was sent: find out what became of it."""
+        submissions = submissions_of(self.context)
+        found, lost = Found("unknown", []), None
+        try:
+            # It says that nobody is at work on it any more, which is when others may look for it, too.
+            await in_ledger(lambda: submissions.extend(row, self.client.now(), sent_whole=True))
+            lost = await in_ledger(lambda: submissions.of_number(row))
+            if lost is not None and lost.outcome is None:
+                found = await settle(self.context, self.client, lost, patient=True)
         except (BatchError, LedgerError) as another:
             _log.warning("What became of a submission cannot be told now: %s", another)
-            found = Found("unknown", [])
+        batch = lost.message_batch_id if lost else None
         if found.outcome == "created":
-            progress.created.append(_told(number, part, found.candidates[0].id))
+            batch = found.candidates[0].id
+        if batch:
+            self.progress.created.append(_told(self.number, self.plan.parts[self.number], batch))
+            self.progress.inferred.append(batch)
+        elif lost is None or found.outcome == "unknown":
+            self.progress.unknown = Unsettled(lost, [candidate(batch) for batch in found.candidates])
         else:
-            progress.failure = error
-            progress.unknown = [_candidate(batch) for batch in found.candidates]
-        return
-    except Exception as error:
-        if not upload.whole:
-            await completed(lambda: submissions.complete(row, "failed", note="given up while sending"))
-        if isinstance(error, Failure) and progress.created:
-            progress.failure = error  # not raised: it would hide the parts that were created
-            return
-        raise
-    hashes = plan.hashes[part.first * PAIR : (part.first + part.requests) * PAIR]
-    await completed(
-        lambda: submissions.complete(
-            row, "created", message_batch_id=batch.id, request_id=batch.request_id, hashes=hashes
-        )
-    )
-    progress.created.append(_told(number, part, batch.id))
+            self.progress.failure = error
 
-
-async def _settle(context: Context[Any, Any], client: BatchClient, lost: "Submission", *, patient: bool) -> Found:
-    """Look for the batch of a lost answer, and complete its row where that is plain."""
-    submissions = submissions_of(context)
-
-    async def known(message_batch_ids: list[str]) -> set[str]:
-        return set(await in_ledger(lambda: submissions.of_batches(message_batch_ids)))
-
-    attempt = Attempt(lost.requests, lost.began, lost.newest_before)
-    found = await look_for(client, attempt, known, patient=patient)
-    others = [
-        other
-        for other in await in_ledger(submissions.open)
-        if other.requests == lost.requests and other.number != lost.number
-    ]
-    if found.outcome == "created" and not others:
-        batch = found.candidates[0]
-        note = "found in the list, its answer was lost"
-        await completed(lambda: submissions.complete(lost.number, "created", message_batch_id=batch.id, note=note))
-        return found
-    if found.outcome == "absent":
-        note = "not in the list of batches"
-        await completed(lambda: submissions.complete(lost.number, "failed", note=note))
-        return found
-    return Found("unknown", found.candidates)
+    async def _given_up(self, row: int, upload: Upload) -> None:
+        submissions = submissions_of(self.context)
+        if upload.whole:
+            await completed(lambda: submissions.extend(row, self.client.now(), sent_whole=True))
+        else:
+            await completed(lambda: submissions.failed(row, note="given up while sending"))
 
 
 def _told(number: int, part: Part, message_batch_id: str) -> CreatedBatch:
     return CreatedBatch(id=message_batch_id, part=number + 1, requests=part.requests)
-
-
-def _candidate(batch: MessageBatch) -> Candidate:
-    return Candidate(id=batch.id, created_at=batch.created_at, requests=batch.request_counts.total)

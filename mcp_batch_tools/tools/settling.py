@@ -1,0 +1,145 @@
+"""What this installation knows of the batches it created, and what became of those whose answer was lost."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from mcp.server.mcpserver import Context
+from pydantic import BaseModel
+
+from mcp_batch_tools.client import BatchClient
+from mcp_batch_tools.errors import ApiError, BatchError, LedgerError
+from mcp_batch_tools.models import MessageBatch
+from mcp_batch_tools.sending import SETTLED_AFTER, Attempt, Found, look_for
+from mcp_batch_tools.tools.acts import completed, in_ledger
+from mcp_batch_tools.tools.answers import Time
+
+if TYPE_CHECKING:
+    from mcp_batch_tools.submissions import Submission, Submissions
+
+_log = logging.getLogger(__name__)
+
+
+class Candidate(BaseModel):
+    """A batch that may be the one that was sent."""
+
+    id: str
+    created_at: Time
+    requests: int
+
+
+@dataclass(frozen=True)
+class Unsettled:
+    """A submission of which it is not known what became, and the batches that it may have become.
+
+    None where the ledger has lost it.
+    """
+
+    submission: "Submission | None"
+    candidates: list[Candidate]
+
+
+def submissions_of(context: Context[Any, Any]) -> "Submissions":
+    """The submissions of this installation to this API."""
+    from mcp_batch_tools.submissions import Submissions  # which imports the ledger
+
+    parts = context.request_context.lifespan_context
+    return Submissions(parts.ledger, parts.settings.base_url, parts.settings.origin)
+
+
+async def submissions_known(
+    context: Context[Any, Any], client: BatchClient, message_batch_ids: list[str]
+) -> "dict[str, Submission]":
+    """What this installation knows of these batches; nothing where the ledger cannot be read, as looking needs none."""
+    if not context.request_context.lifespan_context.settings.ledger_folder.exists():
+        return {}
+    try:
+        await settle_open(context, client)
+        return await in_ledger(lambda: submissions_of(context).of_batches(message_batch_ids))
+    except (LedgerError, BatchError) as error:
+        _log.warning("What was submitted cannot be told: %s", error)
+        return {}
+
+
+async def batches_labelled(context: Context[Any, Any], client: BatchClient, label: str) -> set[str]:
+    """The batches that were created here with this label.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    if not context.request_context.lifespan_context.settings.ledger_folder.exists():
+        return set()
+    await settle_open(context, client)
+    return await in_ledger(lambda: submissions_of(context).labelled(label))
+
+
+async def settle_open(context: Context[Any, Any], client: BatchClient) -> list[Unsettled]:
+    """Find out what became of every open submission, and return those of which that cannot be told now."""
+    unsettled = []
+    for submission in await in_ledger(lambda: submissions_of(context).open()):
+        if submission.over > client.now():
+            unsettled.append(Unsettled(submission, []))  # somebody is at work on it
+            continue
+        found = await settle(context, client, submission, patient=False)
+        if found.outcome == "unknown":
+            unsettled.append(Unsettled(submission, [candidate(batch) for batch in found.candidates]))
+    return unsettled
+
+
+async def settle(context: Context[Any, Any], client: BatchClient, lost: "Submission", *, patient: bool) -> Found:
+    """Look for the batch of a submission that nobody is at work on, and complete its row where that is plain."""
+    submissions = submissions_of(context)
+    if lost.sent_whole is False:
+        note = "the server stopped before all of it was sent"
+        await completed(lambda: submissions.settle(lost, "failed", note=note))
+        return Found("absent", [])
+    if not await _same_workspace(context, client, lost):
+        return Found("unknown", [])
+
+    async def known(message_batch_ids: list[str]) -> set[str]:
+        return set(await in_ledger(lambda: submissions.of_batches(message_batch_ids)))
+
+    attempt = Attempt(lost.requests, lost.began, lost.over, lost.newest_before)
+    found = await look_for(client, attempt, known, patient=patient)
+    if found.outcome == "absent":
+        note = "not in the list of batches"
+        await completed(lambda: submissions.settle(lost, "failed", note=note))
+        return found
+    others = [
+        other
+        for other in await in_ledger(submissions.open)
+        if other.requests == lost.requests and other.number != lost.number
+    ]
+    if found.outcome == "created" and not others:
+        batch = found.candidates[0]
+        note = "found in the list by its number of requests, its answer was lost"
+        await completed(lambda: submissions.settle(lost, "created", message_batch_id=batch.id, note=note))
+        return found
+    return Found("unknown", found.candidates)
+
+
+async def _same_workspace(context: Context[Any, Any], client: BatchClient, lost: "Submission") -> bool:
+    """Whether this key can see what the key that sent it sees: a list of another workspace says nothing."""
+    if lost.origin == context.request_context.lifespan_context.settings.origin:
+        return True
+    if lost.newest_before is None:
+        return False
+    try:
+        await client.retrieve(lost.newest_before)
+    except ApiError as error:
+        if error.gone:
+            return False
+        raise
+    return True
+
+
+def settled_at(unsettled: Unsettled, now: datetime) -> str:
+    """When it will be plain what became of a lost submission, as `at 14:05 UTC`."""
+    over = unsettled.submission.over if unsettled.submission else now
+    return f"at {over + SETTLED_AFTER + timedelta(minutes=1):%H:%M} UTC"
+
+
+def candidate(batch: MessageBatch) -> Candidate:
+    """A batch as it is told."""
+    return Candidate(id=batch.id, created_at=batch.created_at, requests=batch.request_counts.total)
