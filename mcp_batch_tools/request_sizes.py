@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import to_json
-
 BYTES_A_TOKEN = 3.0
 """Of text. English has four, so it errs to the dear side."""
 TOKENS_AN_IMAGE = 1_600
@@ -13,7 +11,6 @@ TOKENS_A_DOCUMENT = 4_600
 BYTES_A_TOKEN_OF_DOCUMENTS = 15
 """Of a PDF; most have 50 to 100 kB a page."""
 
-_PROMPT = ("system", "messages", "tools")
 _DEEPEST = 5
 """Levels of content inside content in which attachments are looked for."""
 _BASE64 = 0.75
@@ -30,12 +27,7 @@ class Size:
 
 def size_of_input(params: dict[str, Any], content: bytes) -> Size:
     """The size of one request; `content` is the canonical JSON of `params`."""
-    rest = {name: value for name, value in params.items() if name not in _PROMPT}
-    text = len(content)
-    try:
-        text -= len(to_json(rest))
-    except ValueError:
-        text -= sum(len(name) for name in rest)
+    text = len(content)  # with the few bytes of the other parameters
     extra = 0.0
     for message in params["messages"]:
         if isinstance(message["content"], list):

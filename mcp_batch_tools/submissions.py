@@ -189,8 +189,8 @@ class Submissions:
         )
 
     def failed(self, number: int, *, note: str) -> None:
-        """Write down that no batch came of a row."""
-        self._complete((submissions.c.number == number) & submissions.c.outcome.is_(None), outcome="failed", note=note)
+        """Write down that no batch came of a row. It is known, so it overrides what others have made of it."""
+        self._complete(submissions.c.number == number, outcome="failed", message_batch_id=None, note=note)
 
     def hashes(self, *message_batch_ids: str) -> bytes:
         """The hashes of the requests of these batches, see `request_hashes`; nothing for what is not known."""

@@ -3,11 +3,14 @@
 import json
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +48,38 @@ def test_after_a_kill_the_receipt_says_unknown_and_a_repeat_of_the_delete_comple
         told = receipts()
         assert {receipt["outcome"] for receipt in told} == {"done"}
         assert len(told) == (1 if acted else 2)
+
+
+@pytest.mark.parametrize("acted", [False, True])
+def test_after_a_kill_in_the_middle_of_a_create_a_new_start_sends_nothing_twice(acted: bool, tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    params = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello."}]}
+    arguments = {"requests": [{"custom_id": f"r{number}", "params": params} for number in range(7)]}
+
+    def creates() -> int:
+        asked = [(received.method, received.path) for received in sandbox.received]
+        return asked.count(("POST", "/v1/messages/batches"))
+
+    with served(sandbox) as address:
+        with started(address) as server:
+            sandbox.faults.append(Fault("create", delay=600))
+            call = {"name": "create_message_batch", "arguments": arguments}
+            server.send({"jsonrpc": "2.0", "id": 99, "method": "tools/call", "params": call})
+            _until(lambda: creates() and _sent_whole(tmp_path / "state" / "ledger.db"))
+            server.process.kill()
+        assert [receipt["outcome"] for receipt in receipts()] == ["unknown: check"]
+        if acted:
+            batch = sandbox.add_batch(7, key=KEY, status="in_progress")
+        with started(address) as server:
+            said = server.call("create_message_batch", **arguments)["structuredContent"]
+        assert creates() == 1
+    if acted:
+        assert said["reason"] == "already_created"
+        assert [one["id"] for one in said["batches"]] == [batch]
+        assert [receipt["outcome"] for receipt in receipts()] == ["done"]
+    else:
+        assert said["reason"] == "unknown_outcome"
+        assert "at this moment" in said["message"]
 
 
 def test_two_servers_and_a_thousand_deletes_at_once_leave_a_thousand_receipts() -> None:
@@ -111,6 +146,11 @@ def test_servers_that_start_at_once_on_a_new_folder_all_get_their_ledger() -> No
         for entered in servers:
             entered.__exit__(None, None, None)
     assert len(receipts()) == 4
+
+
+def _sent_whole(ledger: Path) -> bool:
+    with closing(sqlite3.connect(ledger)) as connection:
+        return bool(connection.execute("select count(*) from submissions where sent_whole").fetchone()[0])
 
 
 def _until(held: Any) -> None:

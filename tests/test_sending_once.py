@@ -22,14 +22,19 @@ Hook = Callable[[httpx2.Request], Awaitable[None]]
 
 
 class Hooked(SandboxTransport):
-    """Calls `before` and `after` around each create."""
+    """Calls `before` and `after` around each create, where asked to with the whole body read."""
 
-    def __init__(self, sandbox: Sandbox, before: Hook | None = None, after: Hook | None = None) -> None:
+    def __init__(
+        self, sandbox: Sandbox, before: Hook | None = None, after: Hook | None = None, *, read_first: bool = False
+    ) -> None:
         super().__init__(sandbox)
-        self._before, self._after = before, after
+        self._before, self._after, self._read_first = before, after, read_first
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         create = request.method == "POST" and request.url.path.endswith("/batches")
+        if create and self._read_first:
+            body = b"".join([piece async for piece in request.stream])  # type: ignore[union-attr]
+            request = httpx2.Request(request.method, request.url, headers=request.headers, content=body)
         if create and self._before:
             await self._before(request)
         response = await super().handle_async_request(request)
@@ -241,13 +246,15 @@ async def test_while_an_answer_is_awaited_for_long_nobody_else_calls_the_batch_a
     async with connect() as other:
 
         async def look(_: httpx2.Request) -> None:
-            clock.advance(590)
             meanwhile.append(await other.call("create_message_batch", requests_file=name))
-            meanwhile.append(await other.call("create_message_batch", requests_file=name, allow_duplicate=True))
+            if len(meanwhile) == 1:
+                clock.advance(590)
+                meanwhile.append(await other.call("create_message_batch", requests_file=name, allow_duplicate=True))
 
-        async with connect(transport=Hooked(sandbox, after=look)) as assistant:
+        async with connect(transport=Hooked(sandbox, read_first=True, before=look, after=look)) as assistant:
             answer = await assistant.call("create_message_batch", requests_file=name)
-    assert [one["reason"] for one in meanwhile] == ["unknown_outcome", "unknown_outcome"]
+    assert [one["reason"] for one in meanwhile] == ["unknown_outcome", "unknown_outcome", "already_created"]
+    assert meanwhile[2]["batches"] == answer["batches"]
     assert answer["type"] == "message_batch_created"
     assert creates(sandbox) == 1
 

@@ -78,7 +78,7 @@ async def settle_open(context: Context[Any, Any], client: BatchClient) -> list[U
     """Find out what became of every open submission, and return those of which that cannot be told now."""
     unsettled = []
     for submission in await in_ledger(lambda: submissions_of(context).open()):
-        if submission.over > client.now():
+        if submission.over > client.now() and not submission.sent_whole:
             unsettled.append(Unsettled(submission, []))  # somebody is at work on it
             continue
         found = await settle(context, client, submission, patient=False)
@@ -88,7 +88,7 @@ async def settle_open(context: Context[Any, Any], client: BatchClient) -> list[U
 
 
 async def settle(context: Context[Any, Any], client: BatchClient, lost: "Submission", *, patient: bool) -> Found:
-    """Look for the batch of a submission that nobody is at work on, and complete its row where that is plain."""
+    """Look for the batch of a submission that was sent, and complete its row where it is plain what became of it."""
     submissions = submissions_of(context)
     if lost.sent_whole is False:
         note = "the server stopped before all of it was sent"
