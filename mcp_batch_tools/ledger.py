@@ -80,6 +80,8 @@ class SavedResults:
     cost_usd: str | None
 
 
+_version = text("PRAGMA user_version")
+
 # Built once: on the way of every act, building a statement costs more than running it.
 _intend = insert(receipts).returning(receipts.c.number)
 _complete = update(receipts).where(receipts.c.number == bindparam("of_number"))
@@ -118,13 +120,15 @@ class Ledger:
         with ExitStack() as opened, self._failures():
             opened.callback(self._engine.dispose)
             self._connection = opened.enter_context(self._engine.connect())
-            version = self._connection.execute(text("PRAGMA user_version")).scalar_one()
+            version = self._connection.execute(_version).scalar_one()
             if version > _VERSION:
                 raise LedgerError("a newer version of this program wrote it", path=str(self._path))
             if version < _VERSION:
+                self._connection.execute(text("BEGIN IMMEDIATE"))  # as another server may be about to do the same
                 for table in metadata.sorted_tables:
                     self._bring_up_to_date(table)
                 self._connection.execute(text(f"PRAGMA user_version = {_VERSION}"))
+                self._connection.execute(text("COMMIT"))
             self._opened = opened.pop_all()
 
     def _bring_up_to_date(self, table: Table) -> None:

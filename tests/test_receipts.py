@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -358,3 +359,37 @@ async def test_the_ledger_is_for_its_user_only_and_a_client_name_is_cut_and_hold
     assert len(receipt["client"]) == 100
     assert (state / "ledger.db").stat().st_mode & 0o777 == 0o600
     assert state.stat().st_mode & 0o777 == 0o700
+
+
+OLDER = {
+    "without what a create needs": ["DROP TABLE submissions"],
+    "without until when a sender is at work": [
+        f"ALTER TABLE submissions DROP COLUMN {name}"
+        for name in ("until", "sent_whole", "whole", "endpoint", "submission")
+    ],
+}
+
+
+@pytest.mark.parametrize("changes", OLDER.values(), ids=OLDER)
+async def test_a_ledger_of_an_older_version_is_read_and_brought_up_to_date(
+    connect: Connect, sandbox: Sandbox, capsys: Capture, state: Path, changes: list[str]
+) -> None:
+    batch = sandbox.add_batch(1, key=KEY)
+    params = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello."}]}
+    create = {"requests": [{"custom_id": "a", "params": params}], "label": "old"}
+    async with connect() as assistant:
+        made = await assistant.call("create_message_batch", **create)
+        await assistant.call("delete_message_batch", message_batch_id=batch)
+    with closing(sqlite3.connect(state / "ledger.db")) as ledger:
+        for change in [*changes, "PRAGMA user_version = 1"]:
+            ledger.execute(change)
+    known = "DROP TABLE" not in changes[0]
+    assert {receipt["action"] for receipt in receipts(capsys)} == ({"create", "delete"} if known else {"delete"})
+    async with connect() as one, connect() as two:
+        for assistant in (one, two):
+            listed = await assistant.call("list_message_batches", label="old")
+            assert [row["id"] for row in listed["batches"]] == ([made["batches"][0]["id"]] if known else [])
+        again = await one.call("create_message_batch", **create, allow_duplicate=True)
+        repeated = await two.call("create_message_batch", **create)
+    assert again["type"] == "message_batch_created"
+    assert repeated["batches"] == again["batches"]
