@@ -195,7 +195,7 @@ def cancel_question(batch: MessageBatch) -> Elicit[CancelChoice]:
 def create_question(requests: int, most_usd: Decimal | None, prices_of: str) -> Elicit[CreateChoice]:
     """The question before requests are sent that may cost more than is spent without asking."""
     cost = (
-        f"They cost at most {most_usd:,.2f} USD by the prices of {prices_of}"
+        f"They cost {most_usd:,.2f} USD if every answer is as long as max_tokens allows, by the prices of {prices_of}"
         if most_usd is not None
         else "What they cost is unknown, since a model has no known price"
     )

@@ -124,11 +124,10 @@ def costs_of(cost: Estimate) -> Costs:
 
 
 def most_in_words(cost: Estimate) -> str:
-    """`2.5000 USD, with the longest answers that max_tokens allows, by the prices of 2026-09-20`."""
+    """`2.5000 USD if every answer is as long as max_tokens allows, by the prices of 2026-09-20`."""
     if cost.most_usd is None:
         unlisted = ", ".join(as_name(model.model) for model in cost.models if model.most_usd is None)
         return f"the cost is unknown, since the prices of {cost.prices_of} do not list {unlisted}"
     return (
-        f"{cost.most_usd:,.4f} USD, for the input as estimated and the longest answers that max_tokens allows, by the "
-        f"prices of {cost.prices_of}"
+        f"{cost.most_usd:,.4f} USD if every answer is as long as max_tokens allows, by the prices of {cost.prices_of}"
     )
