@@ -13,7 +13,7 @@ import pytest
 from mcp_batch_tools.requests_file import check
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from tests.conftest import KEY, Assistant, Connect, SandboxTransport
-from tests.test_create import Swallowing, creates, held, request, requests_dir, write
+from tests.test_create import Gathering, Swallowing, creates, held, request, requests_dir, write
 
 __all__ = ["requests_dir"]
 pytestmark = pytest.mark.anyio
@@ -204,6 +204,32 @@ async def test_a_batch_that_was_saved_and_deleted_can_be_retried(
     assert retried["batches"][0]["requests"] == 1
 
 
+async def test_two_retries_of_one_batch_at_once_send_what_expired_once(
+    connect: Connect, sandbox: Sandbox, clock: Clock, requests_dir: Path
+) -> None:
+    requests = [request("expired-1"), request("bad", model="gpt")]
+    write(requests_dir, requests)
+    write(requests_dir, [requests[0], request("bad")], "mended.jsonl")
+    answers: list[dict[str, Any]] = []
+    async with connect() as assistant:
+        first = (await assistant.call("create_message_batch", requests_file="r.jsonl"))["batches"][0]["id"]
+        clock.advance(3600)
+
+    async def retry(assistant: Assistant, name: str) -> None:
+        answers.append(await assistant.call("create_message_batch", requests_file=name, retry_of=first))
+
+    gathering = Gathering(sandbox, 2)
+    async with (
+        connect(transport=gathering) as one,
+        connect(transport=gathering) as two,
+        anyio.create_task_group() as at_once,
+    ):
+        at_once.start_soon(retry, one, "r.jsonl")
+        at_once.start_soon(retry, two, "mended.jsonl")
+    assert sorted(answer.get("reason", "created") for answer in answers) == ["created", "unknown_outcome"]
+    assert creates(sandbox) == 2
+
+
 async def test_an_upload_that_stood_still_so_long_that_another_call_gave_it_up_creates_nothing(
     connect: Connect, sandbox: Sandbox, clock: Clock, requests_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,7 +249,7 @@ async def test_an_upload_that_stood_still_so_long_that_another_call_gave_it_up_c
                 pieces = aiter(request.stream)  # type: ignore[arg-type]
                 await anext(pieces)
                 answers.append(await self._other.call("create_message_batch", requests_file=name))
-                clock.advance(7200)
+                clock.advance(360)
                 answers.append(await self._other.call("create_message_batch", requests_file=name))
                 async for _ in pieces:
                     pass
@@ -303,7 +329,8 @@ async def test_a_batch_that_cannot_be_told_from_another_is_named_later_and_can_b
         late = await assistant.call("create_message_batch", requests_file=name)
         forced = await assistant.call("create_message_batch", requests_file=name, allow_duplicate=True)
     assert early["reason"] == late["reason"] == "unknown_outcome"
-    assert {one["id"] for one in late["candidates"]} == set(others)
+    assert "UTC or later" in early["message"]
+    assert {one["id"] for one in late["candidates"]} == {one["id"] for one in early["candidates"]} == set(others)
     assert "2 batches fit" in late["message"]
     assert forced["type"] == "message_batch_created"
 
@@ -327,3 +354,34 @@ async def test_an_answer_that_is_not_of_the_api_says_nothing_about_what_it_did(
     assert answer["type"] == "message_batch_created"
     assert again["reason"] == "already_created"
     assert await sizes(sandbox) == [1]
+
+
+async def test_where_the_list_is_longer_than_anyone_reads_a_lost_batch_is_never_called_absent(
+    connect: Connect, sandbox: Sandbox, clock: Clock, requests_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_batch_tools.sending._PAGE", 1)
+    monkeypatch.setattr("mcp_batch_tools.sending._MOST_PAGES", 3)
+    name = write(requests_dir, [request("a")])
+    async with connect(transport=Hooked(sandbox, after=cut)) as assistant:
+        sandbox.faults.append(Fault("list", status=403, skip=1, times=9))
+        await assistant.call("create_message_batch", requests_file=name)
+        sandbox.faults.clear()
+        for _ in range(5):
+            sandbox.add_batch(3, key=KEY)
+        clock.advance(7200)
+        late = await assistant.call("create_message_batch", requests_file=name)
+    assert late["reason"] == "unknown_outcome"
+    assert creates(sandbox) == 1
+
+
+async def test_a_batch_of_days_later_is_not_taken_for_a_lost_one(
+    connect: Connect, sandbox: Sandbox, clock: Clock, requests_dir: Path
+) -> None:
+    name = write(requests_dir, [request("a")])
+    async with connect(transport=Swallowing(sandbox)) as assistant:
+        await assistant.call("create_message_batch", requests_file=name)
+        clock.advance(3 * 86400)
+        other = sandbox.add_batch(1, key=KEY)
+        late = await assistant.call("create_message_batch", requests_file=name)
+    assert late["type"] == "message_batch_created"
+    assert late["batches"][0]["id"] != other
