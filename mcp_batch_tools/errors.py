@@ -25,6 +25,7 @@ Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results", 
 Reason = Literal["name", "connect", "tls", "proxy", "timeout", "cut"]
 
 _REFUSED_ON_THE_WAY = frozenset({401, 403, 407, 413, 429})
+_FAILED_INSIDE = frozenset({"api_error", "timeout_error", "overloaded_error"})
 _CHANGES: frozenset[Endpoint] = frozenset({"create", "cancel", "delete"})
 
 
@@ -109,7 +110,9 @@ class ApiError(BatchError):
     def _this_try_may_have_acted(self) -> bool:
         # A 5xx or 408 can come from a server that acted and then failed to say so; any other status is a refusal. But
         # what is not in the words of the API can come from anything between, and a create cannot be repeated.
-        if self.endpoint == "create" and not self.type and self.status not in _REFUSED_ON_THE_WAY:
+        if self.endpoint == "create" and (
+            self.type in _FAILED_INSIDE or (not self.type and self.status not in _REFUSED_ON_THE_WAY)
+        ):
             return True
         return self.endpoint in _CHANGES and (self.status >= 500 or self.status == 408)
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import anyio
 
@@ -10,11 +11,11 @@ from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.errors import BatchError
 from mcp_batch_tools.pricing import Prices, Tokens
 from mcp_batch_tools.request_hashes import canonical
-from mcp_batch_tools.request_sizes import size_of_input
+from mcp_batch_tools.request_sizes import Size, size_of_input
 from mcp_batch_tools.requests_file import Plan
 
 _MOST_COUNTED = 3
-"""Requests of each model that the API is asked to count."""
+"""Requests of each kind that the API is asked to count."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,15 @@ class ModelEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """All models. `counted` is the number of requests that the API counted; 0 means that a rule of thumb was used."""
+    """All models. `counted` is the number of requests that the API counted; 0 means that a rule of thumb was used.
+
+    `fees` says whether tools may be used that cost more than tokens, which is not included.
+    """
 
     models: list[ModelEstimate]
     counted: int
     prices_of: str
+    fees: bool
 
     @property
     def most_usd(self) -> Decimal | None:
@@ -47,39 +52,49 @@ class Estimate:
 
 
 async def estimate(client: BatchClient, plan: Plan, prices: Prices) -> Estimate:
-    """Estimate a plan by a rule of thumb, corrected by the API's free token counting of a sample where it gives any."""
-    sampled: dict[str, list[dict[str, object]]] = defaultdict(list)
-    for params in plan.sample:
-        model = params.get("model")
-        if isinstance(model, str) and len(sampled[model]) < _MOST_COUNTED:
-            sampled[model].append(params)
-    tokens: dict[str, int] = defaultdict(int)
-    by_rule: dict[str, float] = defaultdict(float)
-    counted = 0
+    """Estimate a plan by a rule of thumb, corrected by the API's free token counting of a sample where it gives any.
 
-    async def count(model: str, params: dict[str, object]) -> None:
-        nonlocal counted
+    Of each model, requests with and without attachments are corrected apart, by the one the rule most underrates.
+    """
+    corrections: dict[tuple[str, bool], list[float]] = defaultdict(list)
+
+    async def count(model: str, params: dict[str, object], size: Size) -> None:
         try:
             found = await client.count_tokens(params)
-        except BatchError:
+        except (BatchError, RecursionError):
             return  # an estimate does not need it, and says by what it was made
-        counted += 1
-        tokens[model] += found
-        by_rule[model] += size_of_input(params, canonical(params)).tokens
+        corrections[model, size.kind.attached].append(found / size.tokens)
 
     async with anyio.create_task_group() as counting:
-        for model, chosen in sampled.items():
-            for params in chosen:
-                counting.start_soon(count, model, params)
+        for model, params, size in _to_count(plan.sample):
+            counting.start_soon(count, model, params, size)
     models = []
     for model, part in plan.models.items():
-        correction = tokens[model] / by_rule[model] if by_rule[model] else 1
-        most = Tokens(
-            input=round(part.plain * correction),
-            cache_write_5m=round(part.cache_write_5m * correction),
-            cache_write_1h=round(part.cache_write_1h * correction),
-            output=part.max_tokens,
-        )
-        input_tokens = most.input + most.cache_write_5m + most.cache_write_1h
-        models.append(ModelEstimate(model, part.requests, input_tokens, part.max_tokens, prices.cost(model, most)))
-    return Estimate(models, counted, prices.date)
+        tokens = Tokens(output=part.max_tokens)
+        for kind, by_rule in part.tokens.items():
+            corrected = round(by_rule * max(corrections[model, kind.attached], default=1))
+            tokens.add(
+                Tokens(
+                    input=0 if kind.written else corrected,
+                    cache_write_5m=corrected if kind.written == "5m" else 0,
+                    cache_write_1h=corrected if kind.written == "1h" else 0,
+                )
+            )
+        input_tokens = tokens.input + tokens.cache_write_5m + tokens.cache_write_1h
+        models.append(ModelEstimate(model, part.requests, input_tokens, part.max_tokens, prices.cost(model, tokens)))
+    counted = sum(map(len, corrections.values()))
+    return Estimate(models, counted, prices.date, any(part.fees for part in plan.models.values()))
+
+
+def _to_count(sample: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any], Size]]:
+    """Few of each kind: a small one, a large one, and one from between."""
+    groups: dict[tuple[str, bool], list[tuple[str, dict[str, Any], Size]]] = defaultdict(list)
+    for params in sample:
+        size = size_of_input(params, canonical(params))
+        groups[params["model"], size.kind.attached].append((params["model"], params, size))
+    chosen = []
+    for group in groups.values():
+        group.sort(key=lambda one: one[2].tokens)
+        places = {round(at * (len(group) - 1) / (_MOST_COUNTED - 1)) for at in range(_MOST_COUNTED)}
+        chosen += [group[place] for place in sorted(places)]
+    return chosen

@@ -53,6 +53,7 @@ submissions = Table(
     Column("consent", String, nullable=False),
     Column("client", String),
     Column("newest_before", String),
+    Column("newest_at", String),
     Column("hashes", LargeBinary),
     Column("until", String),
     Column("sent_whole", Boolean),

@@ -1,7 +1,7 @@
 """What is kept of requests that were sent: enough to know them again and to tell which have changed.
 
-Nothing of their content can be read from it. Spelling makes no difference: whitespace, escapes, and the order of the
-parameters.
+Nothing of their content can be read from it. Spelling makes no difference: whitespace, escapes, and the order of
+keys.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 _HASH = 8
+_NESTED = (dict, list)
 
 PAIR = 2 * _HASH
 """Bytes that are kept of a request: a hash of its custom id, and one of its `params`."""
@@ -18,11 +19,19 @@ PAIR = 2 * _HASH
 
 def canonical(params: dict[str, Any]) -> bytes:
     """The same bytes for the same parameters."""
-    in_order = {name: params[name] for name in sorted(params)}
     try:
-        return to_json(in_order)
+        return to_json(_in_order(params))
     except ValueError:  # half a pair of surrogates, or deeper than it goes
-        return json.dumps(in_order, separators=(",", ":")).encode()
+        return json.dumps(params, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _in_order(value: Any) -> Any:
+    """The same with the keys of every object in order."""
+    if type(value) is dict:
+        return {name: _in_order(one) if type(one := value[name]) in _NESTED else one for name in sorted(value)}
+    if type(value) is list:
+        return [_in_order(one) if type(one) in _NESTED else one for one in value]
+    return value
 
 
 def pair(custom_id: str, content: bytes) -> bytes:

@@ -1,70 +1,76 @@
-"""How large the input of a request is, by a rule of thumb: for what nobody has counted."""
+"""How large the input of requests is, by a rule of thumb: for what nobody has counted."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 BYTES_A_TOKEN = 3.0
 """Of text. English has four, so it errs to the dear side."""
 TOKENS_AN_IMAGE = 1_600
-TOKENS_A_DOCUMENT = 4_600
-"""Of a page: its text and its picture. A document by URL or file id counts as one page, as nothing more is known."""
-BYTES_A_TOKEN_OF_DOCUMENTS = 15
-"""Of a PDF; most have 50 to 100 kB a page."""
+BYTES_A_TOKEN_OF_DOCUMENTS = 2.0
+"""Of a PDF: one that is nothing but text has 3 kB a page, which are 1,500 tokens and more."""
+MOST_TOKENS = 1_000_000
+"""Of one request, for the models with the longest context; more is refused, and costs nothing."""
 
+_FEES = ("web_search", "web_fetch", "code_execution")
 _DEEPEST = 5
 """Levels of content inside content in which attachments are looked for."""
 _BASE64 = 0.75
 
+Written = Literal["", "5m", "1h"]
+
+
+class Kind(NamedTuple):
+    """What requests must have in common to be estimated together: attachments, and the cache they may write to."""
+
+    attached: bool
+    written: Written
+
 
 @dataclass(slots=True)
 class Size:
-    """Tokens of one request: of its input in all, and how many of them at most are written to a cache."""
+    """Tokens of the input of one request; where it may write to a cache, all of them at most are written."""
 
+    kind: Kind
     tokens: float
-    cache_write_5m: bool
-    cache_write_1h: bool
-
-
-def size_of_input(params: dict[str, Any], content: bytes) -> Size:
-    """The size of one request; `content` is the canonical JSON of `params`."""
-    text = len(content)  # with the few bytes of the other parameters
-    extra = 0.0
-    for message in params["messages"]:
-        if isinstance(message["content"], list):
-            taken, tokens = _attached(message["content"], 0)
-            text -= taken
-            extra += tokens
-    # Quotes inside a text are escaped, so this finds only a key or a whole string.
-    cached = b'"cache_control"' in content
-    hour = cached and b'"1h"' in content
-    return Size(text / BYTES_A_TOKEN + extra, cached and not hour, hour)
 
 
 @dataclass(slots=True)
 class ModelPlan:
-    """What is asked of one model.
+    """What is asked of one model: sums of `max_tokens`, and of the tokens of input by kind, see `size_of_input`.
 
-    `max_tokens` is a sum. The others are tokens of input by `size_of_input`: of requests that write to no cache, and of
-    those that may write all of theirs to one that is kept for five minutes, or for an hour.
+    `fees` says whether a tool may be used that costs more than tokens.
     """
 
     requests: int = 0
     max_tokens: int = 0
-    plain: float = 0
-    cache_write_5m: float = 0
-    cache_write_1h: float = 0
+    tokens: dict[Kind, float] = field(default_factory=lambda: defaultdict(float))
+    fees: bool = False
 
     def add(self, params: dict[str, Any], content: bytes) -> None:
         """Count one request; `content` is the canonical JSON of its `params`."""
         self.requests += 1
         self.max_tokens += params["max_tokens"]
         size = size_of_input(params, content)
-        if size.cache_write_1h:
-            self.cache_write_1h += size.tokens
-        elif size.cache_write_5m:
-            self.cache_write_5m += size.tokens
-        else:
-            self.plain += size.tokens
+        self.tokens[size.kind] += size.tokens
+        if "tools" in params and not self.fees:
+            self.fees = _has_fees(params["tools"])
+
+
+def size_of_input(params: dict[str, Any], content: bytes) -> Size:
+    """The size of one request; `content` is the canonical JSON of `params`."""
+    text = len(content)  # with the few bytes of the other parameters
+    attached = 0.0
+    for message in params["messages"]:
+        if isinstance(message["content"], list):
+            taken, tokens = _attached(message["content"], 0)
+            text -= taken
+            attached += tokens
+    written: Written = ""
+    # Quotes inside a text are escaped, so this finds only a key or a whole string.
+    if b'"cache_control"' in content:
+        written = "1h" if b'"1h"' in content else "5m"
+    return Size(Kind(attached > 0, written), min(text / BYTES_A_TOKEN + attached, MOST_TOKENS))
 
 
 def _attached(content: list[Any], level: int) -> tuple[int, float]:
@@ -80,11 +86,18 @@ def _attached(content: list[Any], level: int) -> tuple[int, float]:
             taken += size
             if block.get("type") == "image":
                 tokens += TOKENS_AN_IMAGE
-            elif source.get("type") in {"base64", "url", "file"}:
-                tokens += max(TOKENS_A_DOCUMENT, size * _BASE64 / BYTES_A_TOKEN_OF_DOCUMENTS)
+            elif source.get("type") == "base64":
+                tokens += size * _BASE64 / BYTES_A_TOKEN_OF_DOCUMENTS
+            elif source.get("type") in {"url", "file"}:
+                tokens += MOST_TOKENS  # nothing is known of it
         for inner in (source, block):  # a document of blocks, the result of a tool
             if isinstance(inner, dict) and isinstance(inner.get("content"), list):
                 more, of_more = _attached(inner["content"], level + 1)
                 taken += more
                 tokens += of_more
     return taken, tokens
+
+
+def _has_fees(tools: Any) -> bool:
+    kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    return any(isinstance(kind, str) and kind.startswith(_FEES) for kind in kinds)

@@ -117,7 +117,11 @@ def check(
                     problems.add(kind, number)
                 continue
             params = request["params"]
-            content = canonical(params)
+            try:
+                content = canonical(params)
+            except RecursionError:
+                problems.add("it is nested too deeply", number)
+                continue
             models.setdefault(params["model"], ModelPlan()).add(params, content)
             parts.add(raw, pair(request["custom_id"], content))
             sample.offer(raw)

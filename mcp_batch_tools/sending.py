@@ -33,12 +33,16 @@ Report = Callable[[int, bool], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Attempt:
-    """What is known of a batch that was sent: how many requests, from when to when, and the newest one before."""
+    """What is known of a batch that was sent: how many requests, and from when to when.
+
+    And the newest one there was before it, created at `newest_at` by the API's clock.
+    """
 
     requests: int
     began: datetime
     over: datetime
     newest_before: str | None
+    newest_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,10 @@ class Watch:
         return now + (ANSWERING if last else UPLOADING)
 
 
-async def newest(client: BatchClient) -> str | None:
+async def newest(client: BatchClient) -> MessageBatch | None:
     """The newest batch of the workspace, from which on a lost one is looked for."""
     page = await client.list(limit=1)
-    return page.data[0].id if page.data else None
+    return page.data[0] if page.data else None
 
 
 async def look_for(
@@ -125,19 +129,25 @@ async def look_for(
 async def _since(client: BatchClient, attempt: Attempt) -> tuple[list[MessageBatch], bool]:
     """The batches that fit, and whether all were seen that could."""
     fitting: list[MessageBatch] = []
+    # The newest one before may have been deleted since.
+    earliest = attempt.newest_at or attempt.began - _CLOCKS_DIFFER
     cursor = None
     for _ in range(_MOST_PAGES):
         page = await client.list(limit=_PAGE, after_id=cursor)
         for batch in page.data:
-            if batch.id == attempt.newest_before or batch.created_at < attempt.began - _CLOCKS_DIFFER:
+            if batch.id == attempt.newest_before or batch.created_at < earliest:
                 return fitting, True
-            too_late = batch.created_at > attempt.over + _CLOCKS_DIFFER
-            if batch.request_counts.total == attempt.requests and not too_late:
+            if batch.request_counts.total == attempt.requests and in_time(attempt, batch):
                 fitting.append(batch)
         if not page.data or not page.has_more:
             return fitting, True
         cursor = page.data[-1].id
     return fitting, False
+
+
+def in_time(attempt: Attempt, batch: MessageBatch) -> bool:
+    """Whether a batch can have been created by an attempt, as far as the clocks can be trusted."""
+    return attempt.began - _CLOCKS_DIFFER <= batch.created_at <= attempt.over + _CLOCKS_DIFFER
 
 
 def cannot_have_acted(error: BatchError, upload: Upload) -> bool:

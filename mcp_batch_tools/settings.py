@@ -168,6 +168,13 @@ class Settings(BaseSettings):
         return f"{self.base_url} {digest[:8]}"
 
     @property
+    def endpoint(self) -> str:
+        """The address of the API, the same for the same one in whatever spelling."""
+        parts = urlsplit(self.base_url.rstrip("/"))
+        port = "" if parts.port in {None, {"https": 443, "http": 80}.get(parts.scheme.lower())} else f":{parts.port}"
+        return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}{port}{parts.path}"
+
+    @property
     def ledger_folder(self) -> Path:
         """Where this installation keeps what it did. A sandbox has a folder of its own."""
         folder = self.state_dir

@@ -4,12 +4,12 @@ A row is written before the first byte is sent (the intent) and completed when i
 it says until when somebody is at work on it. Like the ledger, this is imported only when first used.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, exists, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, insert, literal, or_, select, update
 
 from mcp_batch_tools.ledger import Ledger, now_text
 from mcp_batch_tools.ledger_tables import submissions
@@ -25,8 +25,8 @@ class Submission:
     """One batch's worth: `part` of `parts`, counted from 0. Without an `outcome` nobody knows yet what came of it.
 
     `submission` is shared by all parts that one call sends, `whole` is the fingerprint of all and `fingerprint` that of
-    this part; `newest_before` is the newest batch there was before; `until` is when whoever is sending has surely
-    stopped, and `sent_whole` says whether the last byte may have left by then.
+    this part; `newest_before` is the newest batch there was before, created at `newest_at`; `until` is when whoever is
+    sending has surely stopped, and `sent_whole` says whether the last byte may have left by then.
     """
 
     number: int
@@ -42,6 +42,7 @@ class Submission:
     retry_of: str | None
     estimate_usd: float | None
     newest_before: str | None
+    newest_at: str | None
     until: str | None
     sent_whole: bool | None
     message_batch_id: str | None
@@ -54,9 +55,22 @@ class Submission:
         return datetime.fromisoformat(self.time)
 
     @property
+    def anchor(self) -> datetime | None:
+        """When the newest batch before it was created, by the API's clock; None where there was none."""
+        return datetime.fromisoformat(self.newest_at) if self.newest_at else None
+
+    @property
     def over(self) -> datetime:
         """When nobody is sending any more."""
         return datetime.fromisoformat(self.until or self.time)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A row that a sender has written: what is in it, and its number."""
+
+    number: int
+    row: Mapping[str, Any]
 
 
 _columns = [submissions.c[field.name] for field in fields(Submission)]
@@ -78,21 +92,16 @@ class Submissions:
         self._origin = origin
 
     def same(self, fingerprints: Collection[str], now: datetime) -> list[Submission]:
-        """What was submitted of these parts while results last, the latest first, without retries and what failed."""
+        """What was submitted of these parts while results last, the latest first, without what failed."""
         return self._all(
-            self._here().where(
-                submissions.c.fingerprint.in_(list(fingerprints)),
-                submissions.c.retry_of.is_(None),
-                *_counting(submissions, now),
-            )
+            self._here().where(submissions.c.fingerprint.in_(list(fingerprints)), *_counting(submissions, now))
         )
 
-    def latest_duplicate(self, whole: str, now: datetime) -> list[Submission]:
+    def latest_duplicate(self, whole: str, retry_of: str | None, now: datetime) -> list[Submission]:
         """All parts of the latest submission that sent exactly these requests again, while results last."""
         recent = submissions.c.time >= _text(now - REMEMBERED)
-        found = self._all(
-            self._here().where(submissions.c.whole == whole, submissions.c.duplicate.is_(True), recent).limit(1)
-        )
+        same = [submissions.c.whole == whole, submissions.c.retry_of.is_not_distinct_from(retry_of)]
+        found = self._all(self._here().where(*same, submissions.c.duplicate.is_(True), recent).limit(1))
         return self._all(self._here().where(submissions.c.submission == found[0].submission)) if found else []
 
     def retries_of(self, message_batch_id: str) -> list[Submission]:
@@ -107,9 +116,9 @@ class Submissions:
         """Those whose outcome is not known."""
         return self._all(self._here().where(submissions.c.outcome.is_(None)))
 
-    def of_number(self, number: int) -> Submission | None:
-        """One row."""
-        return next(iter(self._all(self._here().where(submissions.c.number == number))), None)
+    def of_claim(self, claim: Claim) -> Submission | None:
+        """The row as it is now."""
+        return next(iter(self._all(self._here().where(_is(claim)))), None)
 
     def of_batches(self, message_batch_ids: Collection[str]) -> dict[str, Submission]:
         """The submissions that these batches came from, where it was this installation that made them."""
@@ -122,20 +131,14 @@ class Submissions:
         return {submission.message_batch_id for submission in found if submission.message_batch_id}
 
     def intend(
-        self,
-        *,
-        now: datetime,
-        until: datetime,
-        again: bool,
-        open_since: datetime,
-        last_seen: int | None = None,
-        **what: Any,
-    ) -> int | None:
-        """Write down what is about to be sent (the fields of `Submission`), and return the number of the row.
+        self, *, now: datetime, until: datetime, again: bool, open_since: datetime, last_seen: int, **what: Any
+    ) -> Claim | None:
+        """Write down what is about to be sent: the fields of `Submission`.
 
         None where the same is being sent already, by whichever server, and where it was sent and is not to be sent
-        `again`. Even then an open one counts whose sender was at work after `open_since`. Of a retry, any other one of
-        that batch after row `last_seen` counts as the same. The whole is one statement, which is what makes it once.
+        `again`. Even then those count that are newer than row `last_seen`, or open with a sender that was at work after
+        `open_since`. Of a retry, any newer one of that batch counts. The whole is one statement, which is what makes it
+        once.
         """
         row = {
             "time": _text(now),
@@ -145,52 +148,52 @@ class Submissions:
             "endpoint": self._endpoint,
             **what,
         }
-        others = [_claimed.c.endpoint == self._endpoint, _claimed.c.retry_of.is_not_distinct_from(what["retry_of"])]
+        counts = [_claimed.c.endpoint == self._endpoint, *_counting(_claimed, now)]
+        newer = (_claimed.c.number > last_seen) & (_claimed.c.submission != what["submission"])
         if what["retry_of"] is None:
-            others.append(_claimed.c.fingerprint == what["fingerprint"])
-            if not again:
-                others += _counting(_claimed, now)
-        elif not again:
-            others += [_claimed.c.outcome.is_distinct_from("failed"), _claimed.c.number > (last_seen or 0)]
+            counts.append(_claimed.c.fingerprint == what["fingerprint"])
+        else:
+            counts.append(_claimed.c.retry_of == what["retry_of"])
         if again:
-            in_this_one = (_claimed.c.submission == what["submission"]) & (_claimed.c.part == what["part"])
             under_way = _claimed.c.outcome.is_(None) & (_claimed.c.until > _text(open_since))
-            others.append(or_(under_way, in_this_one & (_claimed.c.outcome == "created")))
+            here = (_claimed.c.submission == what["submission"]) & (_claimed.c.part == what["part"])
+            counts.append(or_(under_way, newer, here & (_claimed.c.outcome == "created")))
+        elif what["retry_of"] is not None:
+            counts.append(newer)
         values = select(*[literal(value, submissions.c[name].type) for name, value in row.items()])
-        claim = values.where(~exists().where(*others))
-        statement = insert(submissions).from_select(list(row), claim).returning(submissions.c.number)
-        number: int | None = self._ledger.execute(statement).scalar()
-        return number
+        statement = insert(submissions).from_select(list(row), values.where(~exists().where(*counts)))
+        number = self._ledger.execute(statement.returning(submissions.c.number), durable=True).scalar()
+        return None if number is None else Claim(number, row)
 
-    def extend(self, number: int, until: datetime, *, sent_whole: bool) -> bool:
-        """Say until when this server may be at work on a row; false where another one has completed it meanwhile."""
-        statement = update(submissions).where(submissions.c.number == number, submissions.c.outcome.is_(None))
+    def extend(self, claim: Claim, until: datetime, *, sent_whole: bool) -> bool:
+        """Say until when this server may be at work on it; false where another one has completed it meanwhile."""
         values = {"until": _text(until), "sent_whole": sent_whole}
-        return bool(self._ledger.execute(statement.values(values)).rowcount)
+        return self._update(_is(claim), submissions.c.outcome.is_(None), **values)
 
-    def created(self, number: int, message_batch_id: str, *, note: str | None = None, request_id: str | None) -> None:
-        """Write down which batch a row became. It is known, so it overrides what others have made of it."""
-        self._complete(
-            submissions.c.number == number,
-            outcome="created",
-            message_batch_id=message_batch_id,
-            note=note,
-            request_id=request_id,
-        )
+    def created(self, claim: Claim, message_batch_id: str, *, request_id: str | None) -> None:
+        """Write down which batch came of it. It is known, so it overrides what others have made of the row.
+
+        Where the row is lost, as the file was replaced meanwhile, it is written once more.
+        """
+        outcome = {"outcome": "created", "message_batch_id": message_batch_id, "request_id": request_id, "note": None}
+        if not self._complete(_is(claim), **outcome):
+            row = {**claim.row, **outcome, "outcome_time": now_text()}
+            self._ledger.execute(insert(submissions).values(row), durable=True)
+
+    def failed(self, claim: Claim, *, note: str) -> None:
+        """Write down that no batch came of it. It is known, so it overrides what others have made of the row."""
+        self._complete(_is(claim), outcome="failed", message_batch_id=None, note=note)
 
     def settle(self, seen: Submission, outcome: Outcome, *, note: str, message_batch_id: str | None = None) -> bool:
-        """Write down what was found out about a row, if it is still as it was `seen`."""
-        still = submissions.c.outcome.is_(None) & submissions.c.until.is_not_distinct_from(seen.until)
-        return self._complete(
-            (submissions.c.number == seen.number) & still,
-            outcome=outcome,
-            note=note,
-            message_batch_id=message_batch_id,
-        )
-
-    def failed(self, number: int, *, note: str) -> None:
-        """Write down that no batch came of a row. It is known, so it overrides what others have made of it."""
-        self._complete(submissions.c.number == number, outcome="failed", message_batch_id=None, note=note)
+        """Write down what was found out about a row, if it is still as it was `seen`, and the batch is no other's."""
+        still = [
+            submissions.c.number == seen.number,
+            submissions.c.outcome.is_(None),
+            submissions.c.until.is_not_distinct_from(seen.until),
+        ]
+        if message_batch_id is not None:
+            still.append(~exists().where(_claimed.c.message_batch_id == message_batch_id))
+        return self._complete(*still, outcome=outcome, note=note, message_batch_id=message_batch_id)
 
     def hashes(self, *message_batch_ids: str) -> bytes:
         """The hashes of the requests of these batches, see `request_hashes`; nothing for what is not known."""
@@ -199,9 +202,11 @@ class Submissions:
         )
         return b"".join(self._ledger.execute(query).scalars())
 
-    def _complete(self, which: ColumnElement[bool], **values: Any) -> bool:
-        statement = update(submissions).where(which).values(outcome_time=now_text(), **values)
-        return bool(self._ledger.execute(statement).rowcount)
+    def _complete(self, *which: ColumnElement[bool], **values: Any) -> bool:
+        return self._update(*which, outcome_time=now_text(), **values)
+
+    def _update(self, *which: ColumnElement[bool], **values: Any) -> bool:
+        return bool(self._ledger.execute(update(submissions).where(*which).values(**values), durable=True).rowcount)
 
     def _here(self) -> Select[Any]:
         of_this_api = or_(
@@ -217,6 +222,12 @@ class Submissions:
 def _counting(table: Any, now: datetime) -> list[ColumnElement[bool]]:
     """What counts as sent: while results last, and without what failed."""
     return [table.c.time >= _text(now - REMEMBERED), table.c.outcome.is_distinct_from("failed")]
+
+
+def _is(claim: Claim) -> ColumnElement[bool]:
+    """Its row, and no other one of that number in another file of that name."""
+    same = [submissions.c[name] == claim.row[name] for name in ("submission", "part", "time")]
+    return and_(submissions.c.number == claim.number, *same)
 
 
 def _text(time: datetime) -> str:

@@ -439,7 +439,8 @@ def test_half_a_pair_of_surrogates_is_json_and_is_sent(tmp_path: Path) -> None:
 
 def test_the_same_requests_are_known_again_in_any_spelling_and_order(tmp_path: Path) -> None:
     requests = [request(f"r{n}", system=f"é {n}") for n in range(5)]
-    turned = [{"params": dict(reversed(one["params"].items())), "custom_id": one["custom_id"]} for one in requests]
+    turned = [json.loads(json.dumps(one, sort_keys=True)) for one in requests]
+    turned = [{"params": dict(reversed(one["params"].items())), "custom_id": one["custom_id"]} for one in turned]
     spellings = {
         "plain": "\n".join(json.dumps(one) for one in requests),
         "compact": "\n".join(json.dumps(one, separators=(",", ":"), ensure_ascii=False) for one in requests),
@@ -477,13 +478,21 @@ def test_the_plan_adds_up_by_model_with_attachments_by_rule_and_what_may_be_writ
     models = check(InlineSource(requests), anthropic_version=NEW).models
     haiku = models["claude-haiku-4-5"]
     assert (haiku.requests, haiku.max_tokens) == (2, 15)
-    assert 2000 <= haiku.plain < 2200
-    assert 4 * 1600 <= models["claude-opus-4-6"].plain < 4 * 1600 + 300
-    assert 10_000 <= models["claude-opus-4-5"].plain < 10_100
-    sonnet = models["claude-sonnet-4-5"]
-    assert sonnet.plain == haiku.cache_write_1h == haiku.cache_write_5m == 0
-    assert 1000 <= sonnet.cache_write_5m < 1100
-    assert 1000 <= sonnet.cache_write_1h < 1100
+    told_of = {
+        name: {(*kind,): round(tokens, -2) for kind, tokens in plan.tokens.items()} for name, plan in models.items()
+    }
+    assert told_of == {
+        "claude-haiku-4-5": {(False, ""): 2100},
+        "claude-opus-4-6": {(True, ""): 6600},
+        "claude-opus-4-5": {(True, ""): 75_100},
+        "claude-sonnet-4-5": {(False, "5m"): 1000, (False, "1h"): 1100},
+    }
+
+
+def test_what_is_more_than_any_model_reads_counts_as_much_as_it_reads() -> None:
+    link = {"type": "document", "source": {"type": "url", "url": "https://example.com/x.pdf"}}
+    plan = check(InlineSource([request(messages=said("user", link, link))]), anthropic_version=NEW)
+    assert list(plan.models["claude-haiku-4-5"].tokens.values()) == [1_000_000]
 
 
 def test_the_sample_is_small_and_the_same_each_time() -> None:

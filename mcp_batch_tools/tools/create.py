@@ -32,9 +32,18 @@ from mcp_batch_tools.tools.create_answers import (
     most_in_words,
     not_created,
 )
-from mcp_batch_tools.tools.failures import explain
+from mcp_batch_tools.tools.failures import explain_part
 from mcp_batch_tools.tools.retrying import only_to_retry
-from mcp_batch_tools.tools.sent_before import Standing, sent_answer, standing_of, unsettled_answer
+from mcp_batch_tools.tools.sent_before import (
+    Standing,
+    continued,
+    inferred_words,
+    sent_answer,
+    sent_since,
+    standing_of,
+    unsettled_answer,
+    without,
+)
 from mcp_batch_tools.tools.settling import settled_at
 from mcp_batch_tools.tools.submitting import Submitted, Terms, submit
 
@@ -80,25 +89,35 @@ async def _prepare(
     plan = await anyio.to_thread.run_sync(lambda: check(source, anthropic_version=settings.anthropic_version))
     cost = await estimate(client, plan, prices)
     costs = costs_of(cost)
-    if standing is None:
+    if standing is None or retry_of is None:
         standing = await standing_of(context, client, plan, allow_duplicate=allow_duplicate)
+    elif settings.ledger_folder.exists():
+        more = continued if allow_duplicate else sent_since
+        standing = await more(context, client, plan, retry_of, standing)
     refusal = _too_expensive(cost, costs, [max_cost_usd, settings.max_cost_usd])
-    refusal = refusal or await _sent_before(context, client, plan, costs, standing)
+    refusal = refusal or await _sent_before(context, client, plan, costs, standing, allow_duplicate=allow_duplicate)
     return _Prepared(source, plan, cost, costs, standing, refusal)
 
 
 async def _sent_before(
-    context: Context[Any, Any], client: BatchClient, plan: Plan, costs: Costs, standing: Standing
+    context: Context[Any, Any],
+    client: BatchClient,
+    plan: Plan,
+    costs: Costs,
+    standing: Standing,
+    *,
+    allow_duplicate: bool,
 ) -> NotCreated | None:
     if standing.unsettled:
         done = [
             CreatedBatch(id=batch, part=number + 1, requests=plan.parts[number].requests)
             for number, batch in sorted(standing.done.items())
         ]
-        return unsettled_answer(standing.unsettled, costs, done, client)
+        return unsettled_answer(standing.unsettled, costs, done, client, allow_duplicate=allow_duplicate)
     if len(standing.done) < len(plan.parts):
         return None
-    current = [one for one in standing.earlier if one.message_batch_id in standing.done.values()]
+    by_id = {one.message_batch_id: one for one in standing.earlier}
+    current = [by_id[batch] for _, batch in sorted(standing.done.items())]
     return await sent_answer(context, client, current, costs, "these very requests were")
 
 
@@ -156,47 +175,41 @@ async def create_message_batch(
     terms = Terms(label, retry_of, None if most is None else float(most), decision.how, allow_duplicate)
     submitted = await submit(context, client, ready.source, ready.plan, terms, ready.standing)
     key_source = context.request_context.lifespan_context.settings.key_source
-    return answer(_told(ready, submitted, terms, key_source, client))
+    return answer(_told(ready, submitted, terms, key_source))
 
 
-def _told(
-    ready: _Prepared, submitted: Submitted, terms: Terms, key_source: str | None, client: BatchClient
-) -> Created | NotCreated:
+def _told(ready: _Prepared, submitted: Submitted, terms: Terms, key_source: str | None) -> Created | NotCreated:
     of = len(ready.plan.parts)
+    again = without(terms.allow_duplicate)
     so_far = f" {len(submitted.created)} of {of} batches were created." if of > 1 else ""
     if submitted.unknown is not None:
-        candidates = submitted.unknown.candidates
+        candidates = submitted.unknown
         fitting = f"{len(candidates)} batches fit" if candidates else "no batch that fits is listed yet"
-        without = ", but without allow_duplicate," if terms.allow_duplicate else ""
+        when = f"{settled_at(submitted.over)} or later" if submitted.over else "in an hour"
         message = (
             f"Whether the batch was created is unknown: the answer was lost, and {fitting}.{so_far} Do not send the "
-            f"requests again in another way; call this tool with the same arguments{without} "
-            f"{settled_at(submitted.unknown, client.now())} or later, which is safe."
+            f"requests again in another way; call this tool with the same arguments{again} {when}, "
+            "which is safe."
         )
         return not_created(ready.costs, "unknown_outcome", message, submitted.created, candidates=candidates)
     if submitted.by_another:
         message = (
             f"The same requests are being sent by another call at this moment.{so_far} Nothing was sent twice; "
-            "call this tool with the same arguments in a minute to see what came of it."
+            f"call this tool with the same arguments{again} in a minute to see what came of it."
         )
         return not_created(ready.costs, "unknown_outcome", message, submitted.created)
     if submitted.failure is not None:
-        why = explain(submitted.failure, {}, key_source)
+        why = explain_part(submitted.failure, key_source)
         message = (
             f"Not everything was sent.{so_far} {why} Calling this tool again with the same arguments sends only what "
             "is missing."
         )
         return not_created(ready.costs, "failed", message, submitted.created)
     ids = ", ".join(batch.id for batch in submitted.created)
-    inferred = (
-        f" The answer of the API was lost, and {', '.join(submitted.inferred)} was found in the list as the only new "
-        "batch with as many requests."
-        if submitted.inferred
-        else ""
-    )
     return Created(
         type="message_batch_created",
-        message=f"Created as {ids}: {requests_in_words(ready)}, {most_in_words(ready.estimate)}.{inferred}",
+        message=f"Created as {ids}: {requests_in_words(ready)}, {most_in_words(ready.estimate)}."
+        f"{inferred_words(submitted.inferred)}",
         batches=submitted.created,
         label=terms.label,
         estimate=ready.costs,

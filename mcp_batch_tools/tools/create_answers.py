@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from mcp_batch_tools.estimates import Estimate
-from mcp_batch_tools.request_sizes import BYTES_A_TOKEN, TOKENS_A_DOCUMENT, TOKENS_AN_IMAGE
+from mcp_batch_tools.request_sizes import BYTES_A_TOKEN, BYTES_A_TOKEN_OF_DOCUMENTS, TOKENS_AN_IMAGE
 from mcp_batch_tools.tools.answers import NextStep, requests
 from mcp_batch_tools.tools.settling import Candidate
 from mcp_batch_tools.untrusted import as_name
@@ -103,8 +103,8 @@ def not_created(
 def costs_of(cost: Estimate) -> Costs:
     """The estimate as it is told."""
     rule = (
-        f"a rule of thumb ({BYTES_A_TOKEN:.0f} bytes of text a token, {TOKENS_AN_IMAGE:,} an image, "
-        f"{TOKENS_A_DOCUMENT:,} a page), since the API counted none"
+        f"a rule of thumb ({BYTES_A_TOKEN:.0f} bytes of text or {BYTES_A_TOKEN_OF_DOCUMENTS:.0f} of a PDF a token, "
+        f"{TOKENS_AN_IMAGE:,} tokens an image), since the API counted none"
     )
     return Costs(
         models=[
@@ -128,6 +128,8 @@ def most_in_words(cost: Estimate) -> str:
     if cost.most_usd is None:
         unlisted = ", ".join(as_name(model.model) for model in cost.models if model.most_usd is None)
         return f"the cost is unknown, since the prices of {cost.prices_of} do not list {unlisted}"
+    fees = ", without the fees and results of server tools," if cost.fees else ""
     return (
-        f"{cost.most_usd:,.4f} USD if every answer is as long as max_tokens allows, by the prices of {cost.prices_of}"
+        f"{cost.most_usd:,.4f} USD{fees} if every answer is as long as max_tokens allows, by the prices of "
+        f"{cost.prices_of}"
     )

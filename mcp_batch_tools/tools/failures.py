@@ -52,6 +52,31 @@ def explain(error: Failure, arguments: Mapping[str, Any], key_source: str | None
 
 def _upstream(error: BatchError, arguments: Mapping[str, Any], key_source: str | None) -> str:
     batch = arguments.get("message_batch_id")
+    what, next_step = _parts(error, arguments, key_source, unknown=error.may_have_acted)
+    return f"{what} {_state(error, batch)} {next_step}"
+
+
+def explain_part(error: Failure, key_source: str | None) -> str:
+    """Two sentences about a failure because of which one batch of a submission was surely not created."""
+    match error:
+        case BatchError():
+            return " ".join(_parts(error, {}, key_source, unknown=False))
+        case LedgerError():
+            return (
+                f"The ledger cannot be written to {error.path}: {as_data(str(error))}. Without it nothing more is "
+                "sent; the user should see to that file."
+            )
+        case RequestsRefused():
+            return f"{'; '.join(as_data(problem) for problem in error.problems)}."
+        case _:
+            raise error
+
+
+def _parts(
+    error: BatchError, arguments: Mapping[str, Any], key_source: str | None, *, unknown: bool
+) -> tuple[str, str]:
+    """What happened, and what to do next."""
+    batch = arguments.get("message_batch_id")
     match error:
         case NotConfigured():
             what, next_step = _not_configured()
@@ -62,19 +87,19 @@ def _upstream(error: BatchError, arguments: Mapping[str, Any], key_source: str |
             said = f": {as_data(error.message)}" if error.message else ", without a message"
             kind = f"HTTP {error.status} {as_name(error.type)}".rstrip()
             what = f"The Anthropic API answered {error.endpoint} with {kind}{said}{_request(error.request_id)}."
-            next_step = _look(batch) if error.may_have_acted else _after(error, arguments, key_source)
+            next_step = _look(batch) if unknown else _after(error, arguments, key_source)
         case NoAnswer():
             what = f"The Anthropic API could not be asked ({error.endpoint}): {_UNREACHED[error.reason]}."
-            next_step = _look(batch) if error.may_have_acted else _FIXES.get(error.reason, _AGAIN)
+            next_step = _look(batch) if unknown else _FIXES.get(error.reason, _AGAIN)
         case BadAnswer():
             what = (
                 f"The Anthropic API answered {error.endpoint} with HTTP {error.status}, but the body is not what it "
                 f"should be: {as_data(error.text)}{_request(error.request_id)}."
             )
-            next_step = _look(batch) if error.may_have_acted else _ADDRESS
+            next_step = _look(batch) if unknown else _ADDRESS
         case _:
             raise error
-    return f"{what} {_state(error, batch)} {next_step}"
+    return what, next_step
 
 
 def explain_arguments(tool: str, error: ValidationError) -> str:
@@ -108,8 +133,8 @@ def _local(error: Failure) -> str:
         case LedgerError():
             return (
                 f"The receipt of this act cannot be written to {error.path}: {as_data(str(error))}. Without it nothing "
-                "is done, so nothing was changed. The user should see to that file, or choose another folder with "
-                "--state-dir; then call the same tool again."
+                "is done, so nothing was changed. The user should see to that file; then call the same tool again. (In "
+                "another folder, --state-dir, the server remembers nothing of what it sent and saved.)"
             )
         case PlaceRefused():
             return (

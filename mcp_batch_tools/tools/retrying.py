@@ -18,8 +18,8 @@ from mcp_batch_tools.result_pages import api_pieces, saved_pieces, scan
 from mcp_batch_tools.tools.acts import in_ledger, saved_results
 from mcp_batch_tools.tools.create_answers import NotCreated
 from mcp_batch_tools.tools.saving import unreadable
-from mcp_batch_tools.tools.sent_before import Standing, blocking, sent_answer, unsettled_answer
-from mcp_batch_tools.tools.settling import settle_open, submissions_of
+from mcp_batch_tools.tools.sent_before import Standing, blocking, plain_soon, sent_answer, unsettled_answer
+from mcp_batch_tools.tools.settling import Unsettled, settle_open, submissions_of
 
 _REFUSED = frozenset(
     {
@@ -84,16 +84,21 @@ async def only_to_retry(
     if not context.request_context.lifespan_context.settings.ledger_folder.exists():
         return await _selected(Selected(source, worth, b"", b""), message_batch_id, Standing())
     submissions = submissions_of(context)
-    open_ones = [
-        one
-        for one in await settle_open(context, client)
-        if one.submission and one.submission.retry_of == message_batch_id
-    ]
-    if unsettled := blocking(open_ones, client, allow_duplicate=allow_duplicate):
-        return unsettled_answer(unsettled, None, [], client)
+    open_ones = [one for one in await settle_open(context, client) if one.submission.retry_of == message_batch_id]
     before = await in_ledger(lambda: submissions.hashes(message_batch_id))
     retries = await in_ledger(lambda: submissions.retries_of(message_batch_id))
-    standing = Standing(last_seen=max((one.number for one in retries), default=0))
+    looked_at = {one.submission.number for one in open_ones}
+    # One that began while the others were looked at counts as well, and what was sent again since does not matter now.
+    open_ones += [Unsettled(one, []) for one in retries if one.outcome is None and one.number not in looked_at]
+    latest = max((one.number for one in retries if one.outcome == "created"), default=0)
+    unsettled = [
+        one
+        for one in blocking(open_ones, client, allow_duplicate=allow_duplicate)
+        if plain_soon(one, client) or one.submission.number > latest
+    ]
+    if unsettled:
+        return unsettled_answer(unsettled, None, [], client, allow_duplicate=allow_duplicate)
+    standing = Standing(last_seen=max((one.number for one in retries), default=0), duplicate=allow_duplicate)
     ids = [one.message_batch_id for one in retries if one.message_batch_id]
     if allow_duplicate or not ids:
         return await _selected(Selected(source, worth, before, b""), message_batch_id, standing)
@@ -102,7 +107,7 @@ async def only_to_retry(
         return await _selected(Selected(source, worth, before, again), message_batch_id, standing)
     except RequestsRefused:
         await _selected(Selected(source, worth, before, b""), message_batch_id, standing)  # which says that
-        earlier = [one for one in retries if one.message_batch_id]
+        earlier = [one for one in reversed(retries) if one.message_batch_id]
         what = f"what is worth it of {message_batch_id} was"
         answer = await sent_answer(context, client, earlier, None, what)
         answer.message += " To retry what failed there, give it as retry_of."

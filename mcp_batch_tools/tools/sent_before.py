@@ -1,6 +1,6 @@
 """Whether requests were sent before, and what to answer where they were."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ from mcp_batch_tools.sending import SETTLED_AFTER
 from mcp_batch_tools.tools.acts import in_ledger
 from mcp_batch_tools.tools.answers import NextStep
 from mcp_batch_tools.tools.create_answers import Costs, CreatedBatch, NotCreated, not_created
-from mcp_batch_tools.tools.settling import Unsettled, settle_open, settled_at, submissions_of
+from mcp_batch_tools.tools.settling import FOUND, Unsettled, settle_open, settled_at, submissions_of
 from mcp_batch_tools.untrusted import as_data, as_name
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Standing:
 
     `done` are the batches by part that are not to be created again, `earlier` where they come from; `unsettled` are
     parts of which it is not known what became, which forbids to send them. What is to be sent belongs to `submission`,
-    which is a `duplicate` where all of it was sent before. Of a retry, `last_seen` is the latest row that counted.
+    which is a `duplicate` where all of it was sent before; `last_seen` is the latest row of the same that was seen.
     """
 
     done: dict[int, str] = field(default_factory=dict)
@@ -46,35 +46,70 @@ async def standing_of(
     """
     if not context.request_context.lifespan_context.settings.ledger_folder.exists():
         return Standing()
-    submissions, now = submissions_of(context), client.now()
-    numbers = {part.fingerprint: number for number, part in enumerate(plan.parts)}
-    unsettled = blocking(
-        [
-            one
-            for one in await settle_open(context, client)
-            if one.submission and one.submission.retry_of is None and one.submission.fingerprint in numbers
-        ],
-        client,
-        allow_duplicate=allow_duplicate,
-    )
-    same = await in_ledger(lambda: submissions.same(numbers, now))
+    submissions = submissions_of(context)
+    numbers = _numbers(plan)
+    unsettled = [one for one in await settle_open(context, client) if one.submission.fingerprint in numbers]
+    same = await in_ledger(lambda: submissions.same(numbers, client.now()))
     created = [one for one in same if one.outcome == "created"]
+    latest = {one.fingerprint: one.number for one in reversed(created)}
+    # One that began while the others were looked at counts as well, and what was sent again since does not matter now.
+    looked_at = {one.submission.number for one in unsettled}
+    unsettled += [Unsettled(one, []) for one in same if one.outcome is None and one.number not in looked_at]
+    unsettled = [
+        one
+        for one in blocking(unsettled, client, allow_duplicate=allow_duplicate)
+        if plain_soon(one, client) or latest.get(one.submission.fingerprint, 0) < one.submission.number
+    ]
     if not allow_duplicate or len(_batches(created, numbers)) < len(plan.parts):
-        return Standing(_batches(created, numbers), created, unsettled)
-    latest = await in_ledger(lambda: submissions.latest_duplicate(plan.fingerprint, now))
+        return Standing(_batches(created, numbers), created, unsettled, last_seen=_last(same))
+    standing = Standing(earlier=created, unsettled=unsettled, last_seen=_last(same), duplicate=True)
+    return await continued(context, client, plan, None, standing)
+
+
+async def continued(
+    context: Context[Any, Any], client: BatchClient, plan: Plan, retry_of: str | None, standing: Standing
+) -> Standing:
+    """The same with what the latest duplicate of a plan has created, where that stopped in the middle."""
+    submissions, numbers = submissions_of(context), _numbers(plan)
+    latest = await in_ledger(lambda: submissions.latest_duplicate(plan.fingerprint, retry_of, client.now()))
     done = _batches([one for one in latest if one.outcome == "created"], numbers)
     if latest and latest[0].submission and len(done) < len(plan.parts):
-        return Standing(done, created, unsettled, latest[0].submission, duplicate=True)
-    return Standing(unsettled=unsettled, duplicate=True)
+        return replace(standing, done=done, submission=latest[0].submission)
+    return standing
+
+
+async def sent_since(
+    context: Context[Any, Any], client: BatchClient, plan: Plan, retry_of: str, standing: Standing
+) -> Standing:
+    """The same with what was sent as it is, and not as a retry, since the batch that is to be retried."""
+    submissions, numbers = submissions_of(context), _numbers(plan)
+    retried = (await in_ledger(lambda: submissions.of_batches([retry_of]))).get(retry_of)
+    since = retried.number if retried else 0
+    same = await in_ledger(lambda: submissions.same(numbers, client.now()))
+    others = [one for one in same if one.number > since and one.retry_of is None]
+    created = [one for one in others if one.outcome == "created"]
+    unsettled = [Unsettled(one, []) for one in others if one.outcome is None]
+    return replace(standing, done=_batches(created, numbers), earlier=created, unsettled=unsettled)
+
+
+def _numbers(plan: Plan) -> dict[str, int]:
+    """The parts by what they are known by; an older version knew them by the bytes as they are sent."""
+    by_bytes = {part.sha256: number for number, part in enumerate(plan.parts)}
+    return {**by_bytes, **{part.fingerprint: number for number, part in enumerate(plan.parts)}}
+
+
+def _last(same: "list[Submission]") -> int:
+    return max((one.number for one in same), default=0)
+
+
+def plain_soon(one: Unsettled, client: BatchClient) -> bool:
+    """Whether it will be plain by waiting what became of it."""
+    return one.submission.over + SETTLED_AFTER > client.now()
 
 
 def blocking(unsettled: list[Unsettled], client: BatchClient, *, allow_duplicate: bool) -> list[Unsettled]:
     """Those because of which nothing may be sent. `allow_duplicate` overrides what waiting will not make plain."""
-    return [
-        one
-        for one in unsettled
-        if not allow_duplicate or (one.submission and one.submission.over + SETTLED_AFTER > client.now())
-    ]
+    return [one for one in unsettled if not allow_duplicate or plain_soon(one, client)]
 
 
 def _batches(created: "list[Submission]", numbers: dict[str, int]) -> dict[int, str]:
@@ -83,19 +118,25 @@ def _batches(created: "list[Submission]", numbers: dict[str, int]) -> dict[int, 
 
 
 def unsettled_answer(
-    unsettled: list[Unsettled], costs: Costs | None, created: list[CreatedBatch], client: BatchClient
+    unsettled: list[Unsettled],
+    costs: Costs | None,
+    created: list[CreatedBatch],
+    client: BatchClient,
+    *,
+    allow_duplicate: bool,
 ) -> NotCreated:
     """The guided answer where it is not known whether requests were sent."""
     one = unsettled[0]
-    if one.submission and one.submission.over > client.now():
+    call = f"Call this tool with the same arguments{without(allow_duplicate)}"
+    if one.submission.over > client.now():
         message = (
             "Nothing was sent: these requests are being sent at this moment, by another call or by a server that was "
-            "stopped. Call this tool with the same arguments in some minutes to see what came of it."
+            f"stopped. {call} in some minutes to see what came of it."
         )
-    elif one.submission and one.submission.over + SETTLED_AFTER > client.now():
+    elif plain_soon(one, client):
         message = (
             "Nothing was sent: these requests were sent before, and whether their batch was created is still unknown. "
-            f"Call this tool with the same arguments {settled_at(one, client.now())} or later, when that can be told."
+            f"{call} {settled_at(one.submission.over)} or later, when that can be told."
         )
     else:
         message = (
@@ -104,6 +145,11 @@ def unsettled_answer(
             "requests again, and may cost twice."
         )
     return not_created(costs, "unknown_outcome", message, created, candidates=one.candidates)
+
+
+def without(allow_duplicate: bool) -> str:
+    """What a text must say that asks for the same call again, where that would send a duplicate."""
+    return ", but without allow_duplicate," if allow_duplicate else ""
 
 
 def _why(one: Unsettled) -> str:
@@ -119,8 +165,8 @@ def _why(one: Unsettled) -> str:
 async def sent_answer(
     context: Context[Any, Any], client: BatchClient, earlier: "list[Submission]", costs: Costs | None, what: str
 ) -> NotCreated:
-    """The guided answer where all of it was sent before; `what` that is, and `earlier` has the latest first."""
-    created = {one.message_batch_id or "": one for one in reversed(earlier)}
+    """The guided answer where all of it was sent before: `what` that is, and `earlier` part by part."""
+    created = {one.message_batch_id or "": one for one in earlier}
     batches = [
         CreatedBatch(id=batch, part=number, requests=one.requests)
         for number, (batch, one) in enumerate(created.items(), 1)
@@ -128,9 +174,11 @@ async def sent_answer(
     first = batches[0].id
     label = created[first].label
     labelled = f", labelled {as_data(label, most=100)}" if label else ""
+    inferred = [batch for batch, one in created.items() if one.note == FOUND]
     message = (
         f"Nothing was sent: {what} sent before, on {created[first].time[:10]}{labelled}, as {', '.join(created)}. Use "
         f"that batch; allow_duplicate sends them again and costs again. {await _state(context, client, created[first])}"
+        f"{inferred_words(inferred)}"
     )
     step = NextStep(
         tool="get_message_batch",
@@ -138,6 +186,16 @@ async def sent_answer(
         why="Shows the batch that these requests are in.",
     )
     return not_created(costs, "already_created", message, batches, steps=[step])
+
+
+def inferred_words(batches: list[str]) -> str:
+    """What must be said of batches whose answers were lost."""
+    if not batches:
+        return ""
+    return (
+        f" The answer of the API was lost, and {', '.join(batches)} was found in the list as the only new batch with "
+        "as many requests."
+    )
 
 
 async def _state(context: Context[Any, Any], client: BatchClient, earlier: "Submission") -> str:

@@ -11,12 +11,15 @@ from pydantic import BaseModel
 from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.errors import ApiError, BatchError, LedgerError
 from mcp_batch_tools.models import MessageBatch
-from mcp_batch_tools.sending import SETTLED_AFTER, Attempt, Found, look_for
+from mcp_batch_tools.sending import SETTLED_AFTER, Attempt, Found, in_time, look_for
 from mcp_batch_tools.tools.acts import completed, in_ledger
 from mcp_batch_tools.tools.answers import Time
 
 if TYPE_CHECKING:
     from mcp_batch_tools.submissions import Submission, Submissions
+
+FOUND = "found in the list by its number of requests, its answer was lost"
+"""The note of a submission whose batch is inferred."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,12 +34,9 @@ class Candidate(BaseModel):
 
 @dataclass(frozen=True)
 class Unsettled:
-    """A submission of which it is not known what became, and the batches that it may have become.
+    """A submission of which it is not known what became, and the batches that it may have become."""
 
-    None where the ledger has lost it.
-    """
-
-    submission: "Submission | None"
+    submission: "Submission"
     candidates: list[Candidate]
 
 
@@ -45,7 +45,7 @@ def submissions_of(context: Context[Any, Any]) -> "Submissions":
     from mcp_batch_tools.submissions import Submissions  # which imports the ledger
 
     parts = context.request_context.lifespan_context
-    return Submissions(parts.ledger, parts.settings.base_url, parts.settings.origin)
+    return Submissions(parts.ledger, parts.settings.endpoint, parts.settings.origin)
 
 
 async def submissions_known(
@@ -100,23 +100,29 @@ async def settle(context: Context[Any, Any], client: BatchClient, lost: "Submiss
     async def known(message_batch_ids: list[str]) -> set[str]:
         return set(await in_ledger(lambda: submissions.of_batches(message_batch_ids)))
 
-    attempt = Attempt(lost.requests, lost.began, lost.over, lost.newest_before)
+    attempt = attempt_of(lost)
     found = await look_for(client, attempt, known, patient=patient)
     if found.outcome == "absent":
         note = "not in the list of batches"
         await completed(lambda: submissions.settle(lost, "failed", note=note))
         return found
-    others = [
-        other
-        for other in await in_ledger(submissions.open)
-        if other.requests == lost.requests and other.number != lost.number
-    ]
-    if found.outcome == "created" and not others:
+    if found.outcome == "created":
         batch = found.candidates[0]
-        note = "found in the list by its number of requests, its answer was lost"
-        await completed(lambda: submissions.settle(lost, "created", message_batch_id=batch.id, note=note))
-        return found
+        others = [
+            other
+            for other in await in_ledger(submissions.open)
+            if other.requests == lost.requests and other.number != lost.number and in_time(attempt_of(other), batch)
+        ]
+        # Asked last: another one may have learned just now that this batch is its own.
+        if not others and not await known([batch.id]):
+            await completed(lambda: submissions.settle(lost, "created", message_batch_id=batch.id, note=FOUND))
+            return found
     return Found("unknown", found.candidates)
+
+
+def attempt_of(submission: "Submission") -> Attempt:
+    """What is known of a batch that was sent."""
+    return Attempt(submission.requests, submission.began, submission.over, submission.newest_before, submission.anchor)
 
 
 async def _same_workspace(context: Context[Any, Any], client: BatchClient, lost: "Submission") -> bool:
@@ -134,9 +140,8 @@ async def _same_workspace(context: Context[Any, Any], client: BatchClient, lost:
     return True
 
 
-def settled_at(unsettled: Unsettled, now: datetime) -> str:
-    """When it will be plain what became of a lost submission, as `at 14:05 UTC`."""
-    over = unsettled.submission.over if unsettled.submission else now
+def settled_at(over: datetime) -> str:
+    """When it will be plain what became of a submission whose sending was `over` then, as `at 14:05 UTC`."""
     return f"at {over + SETTLED_AFTER + timedelta(minutes=1):%H:%M} UTC"
 
 

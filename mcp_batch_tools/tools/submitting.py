@@ -3,20 +3,24 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp.server.mcpserver import Context
 
 from mcp_batch_tools.client import BatchClient
-from mcp_batch_tools.errors import BatchError, Failure, LedgerError, RequestsRefused
+from mcp_batch_tools.errors import ApiError, BatchError, Failure, LedgerError, RequestsRefused
 from mcp_batch_tools.request_sources import Source
 from mcp_batch_tools.requests_file import Part, Plan, body, body_length
 from mcp_batch_tools.sending import SETTLED_AFTER, UPLOADING, Found, Upload, Watch, cannot_have_acted, newest
 from mcp_batch_tools.tools.acts import client_name, completed, in_ledger
 from mcp_batch_tools.tools.create_answers import CreatedBatch
 from mcp_batch_tools.tools.sent_before import Standing
-from mcp_batch_tools.tools.settling import Unsettled, candidate, settle, submissions_of
+from mcp_batch_tools.tools.settling import Candidate, candidate, settle, submissions_of
+
+if TYPE_CHECKING:
+    from mcp_batch_tools.submissions import Claim
 
 _log = logging.getLogger(__name__)
 
@@ -36,14 +40,15 @@ class Terms:
 class Submitted:
     """How far a submission has come.
 
-    `failure` stopped it; `unknown` is its last part, of which it is not known what became; `by_another` call the same
-    is being sent; `inferred` are the batches whose answers were lost and that were found in the list.
+    `failure` stopped it; `unknown` is what its last part may have become, whose sending was `over` then; `by_another`
+    call the same is being sent; `inferred` are the batches whose answers were lost and that were found in the list.
     """
 
     created: list[CreatedBatch]
     failure: Failure | None = None
     by_another: bool = False
-    unknown: Unsettled | None = None
+    unknown: list[Candidate] | None = None
+    over: datetime | None = None
     inferred: list[str] = field(default_factory=list)
 
     @property
@@ -62,14 +67,13 @@ async def submit(
 ) -> Submitted:
     """Send every part that is not done, in order; stop where one is not created."""
     progress = Submitted([])
-    last_seen = standing.last_seen
     before = 0
     for number, part in enumerate(plan.parts):
         if number in standing.done:
             progress.created.append(_told(number, part, standing.done[number]))
         else:
-            sending = _Sending(context, client, plan, number, terms, standing, last_seen, before, progress)
-            last_seen = await sending.send(source) or last_seen
+            sending = _Sending(context, client, plan, number, terms, standing, before, progress)
+            await sending.send(source)
             if progress.stopped:
                 break
         before += part.bytes
@@ -86,51 +90,54 @@ class _Sending:
     number: int
     terms: Terms
     standing: Standing
-    last_seen: int
     before: int
     progress: Submitted
 
-    async def send(self, source: Source) -> int | None:
-        """Write the intent, send, and write the outcome; return the number of the row."""
+    async def send(self, source: Source) -> None:
+        """Write the intent, send, and write the outcome."""
         submissions = submissions_of(self.context)
         try:
-            row = await self._intend()
+            claim = await self._intend()
         except (BatchError, LedgerError) as error:
             self.progress.failure = error  # not raised: parts before this one may have been created
-            return None
-        if row is None:
+            return
+        if claim is None:
             self.progress.by_another = True
-            return None
+            return
         part = self.plan.parts[self.number]
-        upload = Upload(body(source, part), self._reporting(row))
+        upload = Upload(body(source, part), self._reporting(claim))
         try:
             batch = await self.client.create(upload, length=body_length(part))
         except BatchError as error:
             if cannot_have_acted(error, upload):
                 note = f"{type(error).__name__} before the batch can have been created"
-                await completed(lambda: submissions.failed(row, note=note))
-                self.progress.failure = error
+                if isinstance(error, ApiError) and not error.type and upload.whole:
+                    # Not the words of the API: whoever refused may have let the request through before.
+                    await self._look(claim, error, note)
+                else:
+                    self.progress.failure = error
+                    await completed(lambda: submissions.failed(claim, note=note))
             else:
-                await self._lost(row, error)
-            return row
+                await self._look(claim, error, None)
+            return
         except BaseException as error:
             with anyio.CancelScope(shield=True):
-                await self._given_up(row, upload)
+                await self._given_up(claim, upload)
             if isinstance(error, Failure) and self.progress.created:
                 self.progress.failure = error  # not raised: it would hide the parts that were created
-                return row
+                return
             raise
         with anyio.CancelScope(shield=True):
-            await completed(lambda: submissions.created(row, batch.id, request_id=batch.request_id))
+            await completed(lambda: submissions.created(claim, batch.id, request_id=batch.request_id))
         self.progress.created.append(_told(self.number, part, batch.id))
         await self.context.report_progress(self.before + part.bytes, self.plan.bytes, self._name)
-        return row
 
     @property
     def _name(self) -> str:
         return f"part {self.number + 1} of {len(self.plan.parts)}"
 
-    async def _intend(self) -> int | None:
+    async def _intend(self) -> "Claim | None":
+        before = await newest(self.client)
         part, terms, now = self.plan.parts[self.number], self.terms, self.client.now()
         share = part.bytes / self.plan.bytes
         what: dict[str, Any] = {
@@ -147,7 +154,8 @@ class _Sending:
             "estimate_usd": None if terms.estimate_usd is None else terms.estimate_usd * share,
             "consent": terms.consent,
             "client": client_name(self.context),
-            "newest_before": await newest(self.client),
+            "newest_before": before.id if before else None,
+            "newest_at": before.created_at.isoformat() if before else None,
         }
         return await in_ledger(
             lambda: submissions_of(self.context).intend(
@@ -155,33 +163,33 @@ class _Sending:
                 until=now + UPLOADING,
                 open_since=now - SETTLED_AFTER,
                 again=terms.allow_duplicate,
-                last_seen=self.last_seen,
+                last_seen=self.standing.last_seen,
                 **what,
             )
         )
 
-    def _reporting(self, row: int) -> Callable[[int, bool], Any]:
+    def _reporting(self, claim: "Claim") -> Callable[[int, bool], Any]:
         submissions, watch = submissions_of(self.context), Watch(self.client)
 
         async def report(sent: int, last: bool) -> None:
-            until = watch.until(last=last)
-            if until and not await in_ledger(lambda: submissions.extend(row, until, sent_whole=last)):
+            if sent:
+                await self.context.report_progress(self.before + sent, self.plan.bytes, self._name)
+            until = watch.until(last=last)  # last of all, as a client that does not read can hold up the progress
+            if until and not await in_ledger(lambda: submissions.extend(claim, until, sent_whole=last)):
                 # Nobody waits for this one any more, and what it would create could be created twice.
                 minutes = UPLOADING.total_seconds() / 60
                 raise RequestsRefused([f"sending stood still for more than {minutes:.0f} minutes and was given up"])
-            if sent:
-                await self.context.report_progress(self.before + sent, self.plan.bytes, self._name)
 
         return report
 
-    async def _lost(self, row: int, error: BatchError) -> None:
-        """The answer was lost after all was sent: find out what became of it."""
+    async def _look(self, claim: "Claim", error: BatchError, refused: str | None) -> None:
+        """Find out what became of a part that was sent whole; where it is in no list, it was `refused`, or is lost."""
         submissions = submissions_of(self.context)
         found, lost = Found("unknown", []), None
         try:
             # It says that nobody is at work on it any more, which is when others may look for it, too.
-            await in_ledger(lambda: submissions.extend(row, self.client.now(), sent_whole=True))
-            lost = await in_ledger(lambda: submissions.of_number(row))
+            await in_ledger(lambda: submissions.extend(claim, self.client.now(), sent_whole=True))
+            lost = await in_ledger(lambda: submissions.of_claim(claim))
             if lost is not None and lost.outcome is None:
                 found = await settle(self.context, self.client, lost, patient=True)
         except (BatchError, LedgerError) as another:
@@ -192,17 +200,21 @@ class _Sending:
         if batch:
             self.progress.created.append(_told(self.number, self.plan.parts[self.number], batch))
             self.progress.inferred.append(batch)
+        elif refused and not found.candidates:
+            self.progress.failure = error
+            await completed(lambda: submissions.failed(claim, note=refused))
         elif lost is None or found.outcome == "unknown":
-            self.progress.unknown = Unsettled(lost, [candidate(batch) for batch in found.candidates])
+            self.progress.unknown = [candidate(batch) for batch in found.candidates]
+            self.progress.over = self.client.now()
         else:
             self.progress.failure = error
 
-    async def _given_up(self, row: int, upload: Upload) -> None:
+    async def _given_up(self, claim: "Claim", upload: Upload) -> None:
         submissions = submissions_of(self.context)
         if upload.whole:
-            await completed(lambda: submissions.extend(row, self.client.now(), sent_whole=True))
+            await completed(lambda: submissions.extend(claim, self.client.now(), sent_whole=True))
         else:
-            await completed(lambda: submissions.failed(row, note="given up while sending"))
+            await completed(lambda: submissions.failed(claim, note="given up while sending"))
 
 
 def _told(number: int, part: Part, message_batch_id: str) -> CreatedBatch:
