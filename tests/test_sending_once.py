@@ -104,7 +104,7 @@ async def test_what_another_key_has_lost_is_not_called_absent_by_a_key_that_cann
     async with connect() as assistant:
         same = await assistant.call("create_message_batch", requests_file=name)
     assert lost["reason"] == other["reason"] == "unknown_outcome"
-    assert "with another one" in other["message"]
+    assert "the batches that this key can list do not show it" in other["message"]
     assert same["reason"] == "already_created"
     assert creates(sandbox) == 1
 

@@ -13,7 +13,7 @@ from mcp_batch_tools.sending import SETTLED_AFTER
 from mcp_batch_tools.tools.acts import in_ledger
 from mcp_batch_tools.tools.answers import NextStep
 from mcp_batch_tools.tools.create_answers import Costs, CreatedBatch, NotCreated, not_created
-from mcp_batch_tools.tools.settling import FOUND, Unsettled, settle_open, settled_at, submissions_of
+from mcp_batch_tools.tools.settling import FOUND, Candidate, Unsettled, settle_open, settled_at, submissions_of
 from mcp_batch_tools.untrusted import as_data, as_name
 
 if TYPE_CHECKING:
@@ -140,9 +140,8 @@ def unsettled_answer(
         )
     else:
         message = (
-            "Nothing was sent: these requests were sent before, and whether their batch was created cannot be told"
-            f"{_why(one)}. Show the user the candidates; only if none of them is the one, allow_duplicate sends the "
-            "requests again, and may cost twice."
+            "Nothing was sent: these requests were sent before, and whether their batch was created cannot be told, "
+            f"since {_why(one.candidates)}, allow_duplicate sends the requests again, and may cost twice."
         )
     return not_created(costs, "unknown_outcome", message, created, candidates=one.candidates)
 
@@ -152,14 +151,11 @@ def without(allow_duplicate: bool) -> str:
     return ", but without allow_duplicate," if allow_duplicate else ""
 
 
-def _why(one: Unsettled) -> str:
-    if one.candidates:
-        return (
-            f", since {len(one.candidates)} batches fit"
-            if len(one.candidates) > 1
-            else ", since another one fits it, too"
-        )
-    return " with this key: they were sent with another one"
+def _why(candidates: list[Candidate]) -> str:
+    if not candidates:
+        return "the batches that this key can list do not show it. Only if the user is sure that it is nowhere"
+    why = f"{len(candidates)} batches fit" if len(candidates) > 1 else "another lost batch may be the one that fits"
+    return f"{why}. Show the user the candidates: only if none of them is the one"
 
 
 async def sent_answer(

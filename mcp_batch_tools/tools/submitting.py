@@ -183,7 +183,7 @@ class _Sending:
         return report
 
     async def _look(self, claim: "Claim", error: BatchError, refused: str | None) -> None:
-        """Find out what became of a part that was sent whole; where it is in no list, it was `refused`, or is lost."""
+        """Find out what became of a part that was sent whole; one that was `refused` was so if it is in no list."""
         submissions = submissions_of(self.context)
         found, lost = Found("unknown", []), None
         try:
@@ -194,6 +194,7 @@ class _Sending:
                 found = await settle(self.context, self.client, lost, patient=True)
         except (BatchError, LedgerError) as another:
             _log.warning("What became of a submission cannot be told now: %s", another)
+            refused = None
         batch = lost.message_batch_id if lost else None
         if found.outcome == "created":
             batch = found.candidates[0].id
