@@ -6,6 +6,7 @@ The command line makes its flags from these fields, and a test holds the README'
 import hashlib
 import os
 import re
+import secrets
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -30,6 +31,8 @@ def _stripped(value: object) -> object:
 DestructivePolicy = Literal["ask", "require", "allow", "block"]
 
 Secret = Annotated[SecretStr | None, BeforeValidator(_stripped)]
+
+_THIS_SANDBOX = secrets.token_hex(8)  # it ends with this process, and with it all of its batches
 
 
 class SettingsError(Exception):
@@ -169,7 +172,9 @@ class Settings(BaseSettings):
 
     @property
     def endpoint(self) -> str:
-        """The address of the API, the same for the same one in whatever spelling."""
+        """The address of the API, the same for the same one in whatever spelling. Each sandbox is another one."""
+        if self.sandbox:
+            return f"sandbox {_THIS_SANDBOX}"
         parts = urlsplit(self.base_url.rstrip("/"))
         port = "" if parts.port in {None, {"https": 443, "http": 80}.get(parts.scheme.lower())} else f":{parts.port}"
         return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}{port}{parts.path}"

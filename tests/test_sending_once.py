@@ -385,3 +385,20 @@ async def test_a_batch_of_days_later_is_not_taken_for_a_lost_one(
         late = await assistant.call("create_message_batch", requests_file=name)
     assert late["type"] == "message_batch_created"
     assert late["batches"][0]["id"] != other
+
+
+async def test_requests_whose_batch_was_deleted_are_known_with_the_place_of_its_results(
+    connect: Connect, clock: Clock, requests_dir: Path
+) -> None:
+    name = write(requests_dir, [request("good")])
+    async with connect(destructive="allow") as assistant:
+        made = await assistant.call("create_message_batch", requests_file=name)
+        batch = made["batches"][0]["id"]
+        clock.advance(3600)
+        saved = await assistant.call("save_message_batch_results", message_batch_id=batch)
+        await assistant.call("delete_message_batch", message_batch_id=batch)
+        again = await assistant.call("create_message_batch", requests_file=name)
+    assert again["reason"] == "already_created"
+    assert f"has been deleted since. Its results are saved in {saved['path']}" in again["message"]
+    assert "Use that batch" not in again["message"]
+    assert again["next_steps"] == []

@@ -236,7 +236,7 @@ def _too_expensive(cost: Estimate, costs: Costs, limits: list[float | None]) -> 
     if most is not None and most <= Decimal(str(limit)):
         return None
     message = (
-        f"Nothing was sent: {most_in_words(cost)}, and the limit is {limit:,.2f} USD. Fewer requests or a smaller "
+        f"Nothing was sent: {most_in_words(cost)}, and the limit is {limit:,.4f} USD. Fewer requests or a smaller "
         "max_tokens cost less; the user can raise the limit."
     )
     return not_created(costs, "too_expensive", message, [])

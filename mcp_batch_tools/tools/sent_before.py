@@ -10,7 +10,7 @@ from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.errors import ApiError
 from mcp_batch_tools.requests_file import Plan
 from mcp_batch_tools.sending import SETTLED_AFTER
-from mcp_batch_tools.tools.acts import in_ledger
+from mcp_batch_tools.tools.acts import in_ledger, saved_results
 from mcp_batch_tools.tools.answers import NextStep
 from mcp_batch_tools.tools.create_answers import Costs, CreatedBatch, NotCreated, not_created
 from mcp_batch_tools.tools.settling import FOUND, Candidate, Unsettled, settle_open, settled_at, submissions_of
@@ -171,17 +171,18 @@ async def sent_answer(
     label = created[first].label
     labelled = f", labelled {as_data(label, most=100)}" if label else ""
     inferred = [batch for batch, one in created.items() if one.note == FOUND]
+    state, there = await _state(context, client, created[first])
+    use = f"Use {'that batch' if len(batches) == 1 else 'those batches'}; " if there else ""
     message = (
-        f"Nothing was sent: {what} sent before, on {created[first].time[:10]}{labelled}, as {', '.join(created)}. Use "
-        f"that batch; allow_duplicate sends them again and costs again. {await _state(context, client, created[first])}"
-        f"{inferred_words(inferred)}"
+        f"Nothing was sent: {what} sent before, on {created[first].time[:10]}{labelled}, as {', '.join(created)}. "
+        f"{state} {use}allow_duplicate sends them again and costs again.{inferred_words(inferred)}"
     )
     step = NextStep(
         tool="get_message_batch",
         arguments={"message_batch_id": first},
         why="Shows the batch that these requests are in.",
     )
-    return not_created(costs, "already_created", message, batches, steps=[step])
+    return not_created(costs, "already_created", message, batches, steps=[step] if there else [])
 
 
 def inferred_words(batches: list[str]) -> str:
@@ -194,14 +195,20 @@ def inferred_words(batches: list[str]) -> str:
     )
 
 
-async def _state(context: Context[Any, Any], client: BatchClient, earlier: "Submission") -> str:
+async def _state(context: Context[Any, Any], client: BatchClient, earlier: "Submission") -> tuple[str, bool]:
+    """What can be said of a batch, and whether it is there."""
     batch_id = earlier.message_batch_id or ""
     try:
         batch = await client.retrieve(batch_id)
     except ApiError as error:
         if not error.gone:
             raise
+        saved = await saved_results(context, batch_id)
+        where = f" Its results are saved in {saved.path}." if saved else ""
         if earlier.origin != context.request_context.lifespan_context.settings.origin:
-            return f"This key does not see {batch_id}: it was deleted, or it belongs to another workspace."
-        return f"{batch_id} has been deleted since."
-    return f"{batch_id} is {as_name(batch.processing_status)} now."
+            return (
+                f"This key does not see {batch_id}: it was deleted, or it belongs to another workspace.{where}",
+                False,
+            )
+        return f"{batch_id} has been deleted since.{where}", False
+    return f"{batch_id} is {as_name(batch.processing_status)} now.", True
