@@ -222,18 +222,23 @@ class Ledger:
         with self._failures():
             return [SavedResults(**row) for row in self._connection.execute(query).mappings()]
 
-    def execute(self, statement: Executable, *, durable: bool = False) -> CursorResult[Any]:
-        """Run one statement, for the rooms that keep tables of their own in the ledger.
+    def execute(self, statement: Executable) -> CursorResult[Any]:
+        """Run one statement, for the rooms that keep tables of their own in the ledger."""
+        self._follow_the_name()
+        with self._failures():
+            return self._connection.execute(statement)
 
-        With `durable` it is on the disk when this returns, which takes a while: it outlasts a loss of power.
+    def write(self, statement: Executable) -> Any:
+        """Run one statement that outlasts a loss of power once this returns, which takes a while.
+
+        Returns the first value that it returns, else how many rows it changed.
         """
         self._follow_the_name()
         with self._failures():
-            if not durable:
-                return self._connection.execute(statement)
             self._connection.execute(_durable)
             try:
-                return self._connection.execute(statement)
+                done = self._connection.execute(statement)
+                return done.scalar() if done.returns_rows else done.rowcount  # with RETURNING, fetching commits
             finally:
                 self._connection.execute(_fast)
 
@@ -290,7 +295,7 @@ def _failures_of(path: Path) -> Iterator[None]:
 
 def _prepare(connection: sqlite3.Connection, _: Any) -> None:
     # Losing power is not the case that receipts are for, a killed server is: for that, WAL without waiting for the
-    # disk is enough. What may be paid for twice asks for more, see `execute`.
+    # disk is enough. What may be paid for twice asks for more, see `write`.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
 

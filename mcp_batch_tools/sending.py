@@ -50,10 +50,12 @@ class Found:
     """What became of an attempt.
 
     `created` with the one batch that fits, `absent` where it surely was not, else `unknown` with what it could be.
+    `not_listed` says that it is in no list now, which all was seen of.
     """
 
     outcome: Literal["created", "absent", "unknown"]
     candidates: list[MessageBatch]
+    not_listed: bool = False
 
 
 class Upload:
@@ -123,7 +125,7 @@ async def look_for(
         return Found("created", fitting)
     if all_seen and not fitting and client.now() - attempt.over > SETTLED_AFTER:
         return Found("absent", [])
-    return Found("unknown", fitting)
+    return Found("unknown", fitting, not_listed=all_seen and not fitting)
 
 
 async def _since(client: BatchClient, attempt: Attempt) -> tuple[list[MessageBatch], bool]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, exists, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, literal, or_, select, update
 
 from mcp_batch_tools.ledger import Ledger, now_text
 from mcp_batch_tools.ledger_tables import submissions
@@ -112,6 +112,10 @@ class Submissions:
             )
         )
 
+    def last_number(self) -> int:
+        """That of the newest row, 0 where there is none."""
+        return self._ledger.execute(select(func.max(submissions.c.number))).scalar() or 0
+
     def open(self) -> list[Submission]:
         """Those whose outcome is not known."""
         return self._all(self._here().where(submissions.c.outcome.is_(None)))
@@ -137,8 +141,8 @@ class Submissions:
 
         None where the same is being sent already, by whichever server, and where it was sent and is not to be sent
         `again`. Even then those count that are newer than row `last_seen`, or open with a sender that was at work after
-        `open_since`. Of a retry, any newer one of that batch counts. The whole is one statement, which is what makes it
-        once.
+        `open_since`. Of a retry, any newer one of the same requests or of that batch counts. All of it is one
+        statement, which is what makes it once.
         """
         row = {
             "time": _text(now),
@@ -150,10 +154,8 @@ class Submissions:
         }
         counts = [_claimed.c.endpoint == self._endpoint, *_counting(_claimed, now)]
         newer = (_claimed.c.number > last_seen) & (_claimed.c.submission != what["submission"])
-        if what["retry_of"] is None:
-            counts.append(_claimed.c.fingerprint == what["fingerprint"])
-        else:
-            counts.append(_claimed.c.retry_of == what["retry_of"])
+        same = _claimed.c.fingerprint == what["fingerprint"]
+        counts.append(same if what["retry_of"] is None else or_(same, _claimed.c.retry_of == what["retry_of"]))
         if again:
             under_way = _claimed.c.outcome.is_(None) & (_claimed.c.until > _text(open_since))
             here = (_claimed.c.submission == what["submission"]) & (_claimed.c.part == what["part"])
@@ -162,7 +164,7 @@ class Submissions:
             counts.append(newer)
         values = select(*[literal(value, submissions.c[name].type) for name, value in row.items()])
         statement = insert(submissions).from_select(list(row), values.where(~exists().where(*counts)))
-        number = self._ledger.execute(statement.returning(submissions.c.number), durable=True).scalar()
+        number = self._ledger.write(statement.returning(submissions.c.number))
         return None if number is None else Claim(number, row)
 
     def extend(self, claim: Claim, until: datetime, *, sent_whole: bool) -> bool:
@@ -178,7 +180,7 @@ class Submissions:
         outcome = {"outcome": "created", "message_batch_id": message_batch_id, "request_id": request_id, "note": None}
         if not self._complete(_is(claim), **outcome):
             row = {**claim.row, **outcome, "outcome_time": now_text()}
-            self._ledger.execute(insert(submissions).values(row), durable=True)
+            self._ledger.write(insert(submissions).values(row))
 
     def failed(self, claim: Claim, *, note: str) -> None:
         """Write down that no batch came of it. It is known, so it overrides what others have made of the row."""
@@ -206,7 +208,7 @@ class Submissions:
         return self._update(*which, outcome_time=now_text(), **values)
 
     def _update(self, *which: ColumnElement[bool], **values: Any) -> bool:
-        return bool(self._ledger.execute(update(submissions).where(*which).values(**values), durable=True).rowcount)
+        return bool(self._ledger.write(update(submissions).where(*which).values(**values)))
 
     def _here(self) -> Select[Any]:
         of_this_api = or_(

@@ -14,7 +14,7 @@ import pytest
 from mcp_batch_tools.requests_file import check
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from mcp_batch_tools.sending import look_for
-from tests.conftest import KEY, Assistant, Connect
+from tests.conftest import KEY, Assistant, Connect, SandboxTransport
 from tests.test_create import Gathering, Swallowing, creates, held, request, requests_dir, write
 from tests.test_sending_once import Hooked, cut, sizes, two_a_batch
 
@@ -75,24 +75,32 @@ async def test_a_retry_that_begins_while_another_call_looks_is_not_overlooked(
     assert creates(sandbox) == 2
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
 async def test_a_retry_as_a_duplicate_that_stopped_is_completed(
-    connect: Connect, sandbox: Sandbox, clock: Clock, requests_dir: Path, monkeypatch: pytest.MonkeyPatch
+    connect: Connect,
+    sandbox: Sandbox,
+    clock: Clock,
+    requests_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    forgotten: bool,
 ) -> None:
     name = write(requests_dir, [request(f"expired-{n}") for n in range(3)])
     async with connect() as assistant:
         made = await assistant.call("create_message_batch", requests_file=name)
+    if forgotten:
+        (tmp_path / "state").rename(tmp_path / "moved")
+    async with connect() as assistant:
         clock.advance(3600)
         monkeypatch.setattr("mcp_batch_tools.tools.create.check", functools.partial(check, most_requests=2))
         retry = {"requests_file": name, "retry_of": made["batches"][0]["id"]}
-        first = await assistant.call("create_message_batch", **retry)
         sandbox.faults.append(Fault("create", status=400, skip=1))
         stopped = await assistant.call("create_message_batch", **retry, allow_duplicate=True)
         completed = await assistant.call("create_message_batch", **retry, allow_duplicate=True)
-    assert [one["requests"] for one in first["batches"]] == [2, 1]
     assert stopped["reason"] == "failed"
     assert completed["type"] == "message_batch_created"
     assert completed["batches"][0] == stopped["batches"][0]
-    assert await sizes(sandbox) == [0, 1, 1, 2, 2]
+    assert await sizes(sandbox) == [0, 1, 2]
 
 
 async def test_two_duplicates_at_once_are_one(connect: Connect, sandbox: Sandbox, requests_dir: Path) -> None:
@@ -324,6 +332,76 @@ async def test_a_refusal_from_between_is_believed_only_where_the_list_agrees(
     assert answer.get("reason", "created") == ("created" if acted else "failed")
     assert again.get("reason", "created") == ("already_created" if acted else "created")
     assert await sizes(sandbox) == [1]
+
+
+class Refusing(SandboxTransport):
+    """Lets a create through, and then answers with a page of its own; `listed` is what it makes of the lists since."""
+
+    refused = False
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        if request.method == "POST" and request.url.path.endswith("/batches"):
+            self.refused = True
+            return httpx2.Response(403, text="<html>no</html>")
+        return await self.listed(response) if self.refused and "limit" in request.url.params else response
+
+    async def listed(self, response: httpx2.Response) -> httpx2.Response:
+        return httpx2.Response(403, text="<html>no</html>")
+
+
+async def test_a_refusal_from_between_says_nothing_where_the_list_is_refused_as_well(
+    connect: Connect, sandbox: Sandbox, requests_dir: Path
+) -> None:
+    name = write(requests_dir, [request("a")])
+    async with connect(transport=Refusing(sandbox)) as assistant:
+        answer = await assistant.call("create_message_batch", requests_file=name)
+    async with connect() as assistant:
+        again = await assistant.call("create_message_batch", requests_file=name)
+    assert answer["reason"] == "unknown_outcome"
+    assert again["reason"] == "already_created"
+    assert creates(sandbox) == 1
+
+
+async def test_what_another_call_found_out_outlasts_a_refusal_from_between(
+    connect: Connect, sandbox: Sandbox, requests_dir: Path
+) -> None:
+    name = write(requests_dir, [request("a")])
+    meanwhile: list[dict[str, Any]] = []
+    async with connect() as other:
+
+        class Late(Refusing):
+            async def listed(self, response: httpx2.Response) -> httpx2.Response:
+                if not meanwhile:
+                    meanwhile.append(await other.call("create_message_batch", requests_file=name))
+                return httpx2.Response(200, json={"data": [], "has_more": False, "first_id": None, "last_id": None})
+
+        async with connect(transport=Late(sandbox)) as assistant:
+            answer = await assistant.call("create_message_batch", requests_file=name)
+        again = await other.call("create_message_batch", requests_file=name)
+    assert meanwhile[0]["reason"] == again["reason"] == "already_created"
+    assert answer["type"] == "message_batch_created"
+    assert answer["batches"] == again["batches"]
+    assert creates(sandbox) == 1
+
+
+async def test_what_is_sent_as_it_is_while_a_retry_looks_is_not_sent_by_the_retry(
+    connect: Connect, sandbox: Sandbox, requests_dir: Path, expired: str
+) -> None:
+    only = write(requests_dir, [request("expired-1"), request("expired-2")], "only.jsonl")
+    answers: list[dict[str, Any]] = []
+    async with connect() as assistant:
+
+        class Late(SandboxTransport):
+            async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+                if request.url.query == b"limit=1":  # just before the intent
+                    answers.append(await assistant.call("create_message_batch", requests_file=only))
+                return await super().handle_async_request(request)
+
+        async with connect(transport=Late(sandbox)) as late:
+            answers.append(await late.call("create_message_batch", requests_file="r.jsonl", retry_of=expired))
+    assert [answer.get("reason", "created") for answer in answers] == ["created", "unknown_outcome"]
+    assert creates(sandbox) == 2
 
 
 @pytest.mark.usefixtures("two_a_batch")

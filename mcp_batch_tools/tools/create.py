@@ -20,6 +20,7 @@ from mcp_batch_tools.places import existing_file
 from mcp_batch_tools.pricing import load_prices
 from mcp_batch_tools.request_sources import FileSource, InlineSource, Source
 from mcp_batch_tools.requests_file import Plan, check
+from mcp_batch_tools.tools.acts import in_ledger
 from mcp_batch_tools.tools.answers import Client, answer, requests, wait_step
 from mcp_batch_tools.tools.create_answers import (
     Costs,
@@ -44,7 +45,7 @@ from mcp_batch_tools.tools.sent_before import (
     unsettled_answer,
     without,
 )
-from mcp_batch_tools.tools.settling import settled_at
+from mcp_batch_tools.tools.settling import settled_at, submissions_of
 from mcp_batch_tools.tools.submitting import Submitted, Terms, submit
 
 _MOST_INLINE = 100
@@ -59,6 +60,7 @@ class _Prepared:
     estimate: Estimate
     costs: Costs
     standing: Standing
+    last_seen: int
     refusal: NotCreated | None
 
 
@@ -80,6 +82,8 @@ async def _prepare(
         if requests_file is not None
         else InlineSource(requests or [])
     )
+    known = settings.ledger_folder.exists()
+    last_seen = await in_ledger(lambda: submissions_of(context).last_number()) if known else 0
     standing = None
     if retry_of is not None:
         retry = await only_to_retry(context, client, source, retry_of, allow_duplicate=allow_duplicate)
@@ -91,12 +95,12 @@ async def _prepare(
     costs = costs_of(cost)
     if standing is None or retry_of is None:
         standing = await standing_of(context, client, plan, allow_duplicate=allow_duplicate)
-    elif settings.ledger_folder.exists():
+    elif known:
         more = continued if allow_duplicate else sent_since
         standing = await more(context, client, plan, retry_of, standing)
     refusal = _too_expensive(cost, costs, [max_cost_usd, settings.max_cost_usd])
     refusal = refusal or await _sent_before(context, client, plan, costs, standing, allow_duplicate=allow_duplicate)
-    return _Prepared(source, plan, cost, costs, standing, refusal)
+    return _Prepared(source, plan, cost, costs, standing, last_seen, refusal)
 
 
 async def _sent_before(
@@ -172,7 +176,9 @@ async def create_message_batch(
     if isinstance(decision, Refused):
         return answer(not_created(ready.costs, decision.reason, decision.message, []))
     most = ready.estimate.most_usd
-    terms = Terms(label, retry_of, None if most is None else float(most), decision.how, allow_duplicate)
+    terms = Terms(
+        label, retry_of, None if most is None else float(most), decision.how, allow_duplicate, ready.last_seen
+    )
     submitted = await submit(context, client, ready.source, ready.plan, terms, ready.standing)
     key_source = context.request_context.lifespan_context.settings.key_source
     return answer(_told(ready, submitted, terms, key_source))

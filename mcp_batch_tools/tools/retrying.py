@@ -81,8 +81,9 @@ async def only_to_retry(
         RequestsRefused: there are none, or the results cannot be read.
     """
     worth = await _worth_retrying(context, client, message_batch_id)
+    standing = Standing(duplicate=allow_duplicate)
     if not context.request_context.lifespan_context.settings.ledger_folder.exists():
-        return await _selected(Selected(source, worth, b"", b""), message_batch_id, Standing())
+        return await _selected(Selected(source, worth, b"", b""), message_batch_id, standing)
     submissions = submissions_of(context)
     open_ones = [one for one in await settle_open(context, client) if one.submission.retry_of == message_batch_id]
     before = await in_ledger(lambda: submissions.hashes(message_batch_id))
@@ -98,7 +99,6 @@ async def only_to_retry(
     ]
     if unsettled:
         return unsettled_answer(unsettled, None, [], client, allow_duplicate=allow_duplicate)
-    standing = Standing(last_seen=max((one.number for one in retries), default=0), duplicate=allow_duplicate)
     ids = [one.message_batch_id for one in retries if one.message_batch_id]
     if allow_duplicate or not ids:
         return await _selected(Selected(source, worth, before, b""), message_batch_id, standing)

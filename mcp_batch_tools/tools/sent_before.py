@@ -26,7 +26,7 @@ class Standing:
 
     `done` are the batches by part that are not to be created again, `earlier` where they come from; `unsettled` are
     parts of which it is not known what became, which forbids to send them. What is to be sent belongs to `submission`,
-    which is a `duplicate` where all of it was sent before; `last_seen` is the latest row of the same that was seen.
+    which is a `duplicate` where all of it was sent before.
     """
 
     done: dict[int, str] = field(default_factory=dict)
@@ -34,13 +34,12 @@ class Standing:
     unsettled: list[Unsettled] = field(default_factory=list)
     submission: str = field(default_factory=lambda: uuid4().hex)
     duplicate: bool = False
-    last_seen: int = 0
 
 
 async def standing_of(
     context: Context[Any, Any], client: BatchClient, plan: Plan, *, allow_duplicate: bool
 ) -> Standing:
-    """What was sent of a plan while results last, by whichever key and in whatever order and spelling.
+    """What was sent of a plan while results last, part by part, by whichever key, in whatever order and spelling.
 
     With `allow_duplicate`, a duplicate that stopped in the middle is completed before another one is begun.
     """
@@ -61,8 +60,8 @@ async def standing_of(
         if plain_soon(one, client) or latest.get(one.submission.fingerprint, 0) < one.submission.number
     ]
     if not allow_duplicate or len(_batches(created, numbers)) < len(plan.parts):
-        return Standing(_batches(created, numbers), created, unsettled, last_seen=_last(same))
-    standing = Standing(earlier=created, unsettled=unsettled, last_seen=_last(same), duplicate=True)
+        return Standing(_batches(created, numbers), created, unsettled)
+    standing = Standing(earlier=created, unsettled=unsettled, duplicate=True)
     return await continued(context, client, plan, None, standing)
 
 
@@ -96,10 +95,6 @@ def _numbers(plan: Plan) -> dict[str, int]:
     """The parts by what they are known by; an older version knew them by the bytes as they are sent."""
     by_bytes = {part.sha256: number for number, part in enumerate(plan.parts)}
     return {**by_bytes, **{part.fingerprint: number for number, part in enumerate(plan.parts)}}
-
-
-def _last(same: "list[Submission]") -> int:
-    return max((one.number for one in same), default=0)
 
 
 def plain_soon(one: Unsettled, client: BatchClient) -> bool:

@@ -117,7 +117,7 @@ async def settle(context: Context[Any, Any], client: BatchClient, lost: "Submiss
         if not others and not await known([batch.id]):
             await completed(lambda: submissions.settle(lost, "created", message_batch_id=batch.id, note=FOUND))
             return found
-    return Found("unknown", found.candidates)
+    return Found("unknown", found.candidates, found.not_listed)
 
 
 def attempt_of(submission: "Submission") -> Attempt:

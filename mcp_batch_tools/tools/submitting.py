@@ -27,13 +27,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Terms:
-    """What all parts of a submission have in common."""
+    """What all parts have in common; `last_seen` is the last row there was before anybody looked what was sent."""
 
     label: str | None
     retry_of: str | None
     estimate_usd: float | None
     consent: str
     allow_duplicate: bool
+    last_seen: int
 
 
 @dataclass
@@ -163,7 +164,7 @@ class _Sending:
                 until=now + UPLOADING,
                 open_since=now - SETTLED_AFTER,
                 again=terms.allow_duplicate,
-                last_seen=self.standing.last_seen,
+                last_seen=self.terms.last_seen,
                 **what,
             )
         )
@@ -189,26 +190,23 @@ class _Sending:
         try:
             # It says that nobody is at work on it any more, which is when others may look for it, too.
             await in_ledger(lambda: submissions.extend(claim, self.client.now(), sent_whole=True))
-            lost = await in_ledger(lambda: submissions.of_claim(claim))
-            if lost is not None and lost.outcome is None:
-                found = await settle(self.context, self.client, lost, patient=True)
+            lost = seen = await in_ledger(lambda: submissions.of_claim(claim))
+            if seen is not None and seen.outcome is None:
+                found = await settle(self.context, self.client, seen, patient=True)
+                if refused is not None and found.not_listed:
+                    await in_ledger(lambda: submissions.settle(seen, "failed", note=refused))
+                lost = await in_ledger(lambda: submissions.of_claim(claim))  # others may have found out more
         except (BatchError, LedgerError) as another:
             _log.warning("What became of a submission cannot be told now: %s", another)
-            refused = None
         batch = lost.message_batch_id if lost else None
-        if found.outcome == "created":
-            batch = found.candidates[0].id
         if batch:
             self.progress.created.append(_told(self.number, self.plan.parts[self.number], batch))
             self.progress.inferred.append(batch)
-        elif refused and not found.candidates:
+        elif lost is not None and lost.outcome == "failed":
             self.progress.failure = error
-            await completed(lambda: submissions.failed(claim, note=refused))
-        elif lost is None or found.outcome == "unknown":
+        else:
             self.progress.unknown = [candidate(batch) for batch in found.candidates]
             self.progress.over = self.client.now()
-        else:
-            self.progress.failure = error
 
     async def _given_up(self, claim: "Claim", upload: Upload) -> None:
         submissions = submissions_of(self.context)
