@@ -1,7 +1,7 @@
 """Requests for new batches: read as a stream, checked all of them, and cut into as few batches as they fit into.
 
-Nothing here grows with the size of the file but 9 bytes for each request, by which a `custom_id` that is there twice
-is found.
+Nothing here grows with the size of the file but 24 bytes for each request: 8 by which a `custom_id` that is there twice
+is found, and 16 by which the request is known again.
 """
 
 import hashlib
@@ -69,8 +69,8 @@ class Part:
 class Plan:
     """Requests that passed. `bytes` is the sum over the parts; `fingerprint` is the same for the same parts.
 
-    `sample` holds the `params` of up to 20 requests,
-    at most 2 MiB in all, for counting tokens; it is the same for the same requests.
+    `sample` holds the `params` of up to 20 requests, at most 2 MiB in all, for counting tokens; it is the same for the
+    same requests.
     """
 
     requests: int

@@ -1,5 +1,6 @@
 """Receipts: one for each act that destroys, written before it and completed after it."""
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Callable
@@ -349,13 +350,13 @@ async def test_a_locked_ledger_hides_nothing_where_nothing_is_to_be_done(
 async def test_the_ledger_is_for_its_user_only_and_a_client_name_is_cut_and_holds_no_key(
     sandbox: Sandbox, clock: Clock, capsys: Capture, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.raw.INFO", {"name": f"{KEY} {'x' * 5000}", "version": "1"})
+    monkeypatch.setattr("tests.raw.INFO", {"name": f"{KEY} {'long ' * 1000}", "version": "1"})
     batch = sandbox.add_batch(3, key=KEY)
     server = create_server(Settings.load(api_key=KEY), transport=SandboxTransport(sandbox), clock=clock)
     async with over_streams(server, "2025-11-25", {}) as raw:
         await raw.call("delete_message_batch", {"message_batch_id": batch}, answering("accept"))
     (receipt,) = receipts(capsys)
-    assert receipt["client"].startswith("[redacted] xxx")
+    assert receipt["client"].startswith("[redacted] long long")
     assert len(receipt["client"]) == 100
     assert (state / "ledger.db").stat().st_mode & 0o777 == 0o600
     assert state.stat().st_mode & 0o777 == 0o700
@@ -376,19 +377,25 @@ async def test_a_ledger_of_an_older_version_is_read_and_brought_up_to_date(
 ) -> None:
     batch = sandbox.add_batch(1, key=KEY)
     params = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello."}]}
-    create = {"requests": [{"custom_id": "a", "params": params}], "label": "old"}
+    create: dict[str, Any] = {"requests": [{"custom_id": "a", "params": params}], "label": "old"}
     async with connect() as assistant:
         made = await assistant.call("create_message_batch", **create)
         await assistant.call("delete_message_batch", message_batch_id=batch)
+    known = "DROP TABLE" not in changes[0]
     with closing(sqlite3.connect(state / "ledger.db")) as ledger:
         for change in [*changes, "PRAGMA user_version = 1"]:
             ledger.execute(change)
-    known = "DROP TABLE" not in changes[0]
+        if known:  # by the bytes that were sent
+            raw = json.dumps(create["requests"][0], separators=(",", ":")).encode()
+            ledger.execute("UPDATE submissions SET fingerprint = ?", [hashlib.sha256(raw).hexdigest()])
+            ledger.commit()
     assert {receipt["action"] for receipt in receipts(capsys)} == ({"create", "delete"} if known else {"delete"})
     async with connect() as one, connect() as two:
         for assistant in (one, two):
             listed = await assistant.call("list_message_batches", label="old")
             assert [row["id"] for row in listed["batches"]] == ([made["batches"][0]["id"]] if known else [])
+        same = await one.call("create_message_batch", **create, dry_run=True)
+        assert ("were sent before" in same["message"]) == known
         again = await one.call("create_message_batch", **create, allow_duplicate=True)
         repeated = await two.call("create_message_batch", **create)
     assert again["type"] == "message_batch_created"

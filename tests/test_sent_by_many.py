@@ -455,3 +455,18 @@ async def test_a_request_that_is_nested_very_deeply_is_told_or_sent_but_breaks_n
                 "create_message_batch", {"requests_file": "deep.jsonl", "dry_run": True}
             )
             assert "Error executing" not in str(result.content)
+
+
+@pytest.mark.parametrize(("ttl", "times"), [("5m", 1.25), ("1h", 2)])
+async def test_what_can_be_written_to_a_cache_is_priced_as_written(connect: Connect, ttl: str, times: float) -> None:
+    async def price(control: dict[str, Any]) -> dict[str, Any]:
+        text = {"type": "text", "text": "word " * 10_000, **control}
+        asked = request("a", system=[text], max_tokens=1)
+        async with connect() as assistant:
+            told = await assistant.call("create_message_batch", requests=[asked], dry_run=True)
+        model: dict[str, Any] = told["estimate"]["models"][0]
+        return model
+
+    plain, cached = await price({}), await price({"cache_control": {"type": "ephemeral", "ttl": ttl}})
+    by_token = [model["most_usd"] / model["input_tokens"] for model in (plain, cached)]
+    assert by_token[1] / by_token[0] == pytest.approx(times, rel=0.02)

@@ -11,15 +11,15 @@ from mcp.server.mcpserver import Context
 
 from mcp_batch_tools.client import BatchClient
 from mcp_batch_tools.errors import BadAnswer, RequestsRefused
-from mcp_batch_tools.request_hashes import PAIR, by_custom_id, canonical, custom_id_and_params, pair, pairs_of
+from mcp_batch_tools.request_hashes import by_custom_id, canonical, custom_id_and_params, digest, pairs_of
 from mcp_batch_tools.request_sources import Source
 from mcp_batch_tools.result_lines import ResultLine, WrongLine
 from mcp_batch_tools.result_pages import api_pieces, saved_pieces, scan
 from mcp_batch_tools.tools.acts import in_ledger, saved_results
 from mcp_batch_tools.tools.create_answers import NotCreated
 from mcp_batch_tools.tools.saving import unreadable
-from mcp_batch_tools.tools.sent_before import Standing, blocking, plain_soon, sent_answer, unsettled_answer
-from mcp_batch_tools.tools.settling import Unsettled, settle_open, submissions_of
+from mcp_batch_tools.tools.sent_before import Standing, blocking, sent_answer, unsettled_answer
+from mcp_batch_tools.tools.settling import settle_open, submissions_of
 
 _REFUSED = frozenset(
     {
@@ -55,9 +55,9 @@ class Selected:
             custom_id, params = known
             if custom_id not in self._worth:
                 continue
-            hashed = pair(custom_id, canonical(params))
-            sent = self._before.get(hashed[: PAIR // 2], hashed[PAIR // 2 :])
-            if hashed not in self._again and (self._worth[custom_id] or sent != hashed[PAIR // 2 :]):
+            identity, content = digest(custom_id.encode()), digest(canonical(params))
+            changed = self._before.get(identity, content) != content
+            if identity + content not in self._again and (self._worth[custom_id] or changed):
                 yield number, raw
 
 
@@ -88,15 +88,7 @@ async def only_to_retry(
     open_ones = [one for one in await settle_open(context, client) if one.submission.retry_of == message_batch_id]
     before = await in_ledger(lambda: submissions.hashes(message_batch_id))
     retries = await in_ledger(lambda: submissions.retries_of(message_batch_id))
-    looked_at = {one.submission.number for one in open_ones}
-    # One that began while the others were looked at counts as well, and what was sent again since does not matter now.
-    open_ones += [Unsettled(one, []) for one in retries if one.outcome is None and one.number not in looked_at]
-    latest = max((one.number for one in retries if one.outcome == "created"), default=0)
-    unsettled = [
-        one
-        for one in blocking(open_ones, client, allow_duplicate=allow_duplicate)
-        if plain_soon(one, client) or one.submission.number > latest
-    ]
+    unsettled = blocking(open_ones, retries, client, by=lambda one: one.retry_of, allow_duplicate=allow_duplicate)
     if unsettled:
         return unsettled_answer(unsettled, None, [], client, allow_duplicate=allow_duplicate)
     ids = [one.message_batch_id for one in retries if one.message_batch_id]

@@ -1,5 +1,6 @@
 """Whether requests were sent before, and what to answer where they were."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -49,16 +50,8 @@ async def standing_of(
     numbers = _numbers(plan)
     unsettled = [one for one in await settle_open(context, client) if one.submission.fingerprint in numbers]
     same = await in_ledger(lambda: submissions.same(numbers, client.now()))
+    unsettled = blocking(unsettled, same, client, by=_by_fingerprint, allow_duplicate=allow_duplicate)
     created = [one for one in same if one.outcome == "created"]
-    latest = {one.fingerprint: one.number for one in reversed(created)}
-    # One that began while the others were looked at counts as well, and what was sent again since does not matter now.
-    looked_at = {one.submission.number for one in unsettled}
-    unsettled += [Unsettled(one, []) for one in same if one.outcome is None and one.number not in looked_at]
-    unsettled = [
-        one
-        for one in blocking(unsettled, client, allow_duplicate=allow_duplicate)
-        if plain_soon(one, client) or latest.get(one.submission.fingerprint, 0) < one.submission.number
-    ]
     if not allow_duplicate or len(_batches(created, numbers)) < len(plan.parts):
         return Standing(_batches(created, numbers), created, unsettled)
     standing = Standing(earlier=created, unsettled=unsettled, duplicate=True)
@@ -87,7 +80,7 @@ async def sent_since(
     same = await in_ledger(lambda: submissions.same(numbers, client.now()))
     others = [one for one in same if one.number > since and one.retry_of is None]
     created = [one for one in others if one.outcome == "created"]
-    unsettled = [Unsettled(one, []) for one in others if one.outcome is None]
+    unsettled = blocking([], others, client, by=_by_fingerprint, allow_duplicate=False)
     return replace(standing, done=_batches(created, numbers), earlier=created, unsettled=unsettled)
 
 
@@ -102,9 +95,32 @@ def plain_soon(one: Unsettled, client: BatchClient) -> bool:
     return one.submission.over + SETTLED_AFTER > client.now()
 
 
-def blocking(unsettled: list[Unsettled], client: BatchClient, *, allow_duplicate: bool) -> list[Unsettled]:
-    """Those because of which nothing may be sent. `allow_duplicate` overrides what waiting will not make plain."""
-    return [one for one in unsettled if not allow_duplicate or plain_soon(one, client)]
+def blocking(
+    unsettled: list[Unsettled],
+    rows: "list[Submission]",
+    client: BatchClient,
+    *,
+    by: "Callable[[Submission], str | None]",
+    allow_duplicate: bool,
+) -> list[Unsettled]:
+    """Those because of which nothing may be sent: the `unsettled` among `rows`, which have the latest first.
+
+    With those that began while the others were looked at. What waiting will not make plain is overridden by
+    `allow_duplicate`, and does not matter any more once the same (`by`) was created later.
+    """
+    looked_at = {one.submission.number for one in unsettled}
+    begun = [Unsettled(one, []) for one in rows if one.outcome is None and one.number not in looked_at]
+    created = {by(one): one.number for one in reversed(rows) if one.outcome == "created"}
+    return [
+        one
+        for one in unsettled + begun
+        if plain_soon(one, client)
+        or not (allow_duplicate or created.get(by(one.submission), 0) > one.submission.number)
+    ]
+
+
+def _by_fingerprint(submission: "Submission") -> str:
+    return submission.fingerprint
 
 
 def _batches(created: "list[Submission]", numbers: dict[str, int]) -> dict[int, str]:
