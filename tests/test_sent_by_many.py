@@ -170,6 +170,17 @@ async def test_what_was_sent_as_it_is_is_not_retried(
     assert creates(sandbox) == 2
 
 
+async def test_what_was_sent_as_it_is_and_lost_is_not_retried(
+    connect: Connect, sandbox: Sandbox, requests_dir: Path, expired: str
+) -> None:
+    only = write(requests_dir, [request("expired-1"), request("expired-2")], "only.jsonl")
+    async with connect(transport=Swallowing(sandbox)) as assistant:
+        await assistant.call("create_message_batch", requests_file=only)
+        retried = await assistant.call("create_message_batch", requests_file="r.jsonl", retry_of=expired)
+    assert retried["reason"] == "unknown_outcome"
+    assert creates(sandbox) == 1
+
+
 async def test_a_batch_that_another_call_has_just_learned_to_be_its_own_is_not_given_to_a_lost_one(
     connect: Connect, sandbox: Sandbox, requests_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
