@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal, get_args, get_origin
 import anyio
 
 from mcp_batch_tools import __version__
-from mcp_batch_tools.errors import ApiError, BadAnswer, BadSetup, BatchError, LedgerError, NoAnswer, NotConfigured
+from mcp_batch_tools.api.errors import ApiError, BadAnswer, BadSetup, BatchError, NoAnswer, NotConfigured
+from mcp_batch_tools.api.untrusted import as_data, as_name, visible
+from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.server import client_of, create_server
 from mcp_batch_tools.settings import Settings, SettingsError, flag_names, variable_of
-from mcp_batch_tools.untrusted import as_data, as_name, visible
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.ledger import Receipt
+    from mcp_batch_tools.ledger.database import Receipt
 
 _COMMANDS = {
     "serve": "serve MCP over standard input and output (the default)",
@@ -186,7 +187,7 @@ async def _check(settings: Settings) -> int:
 
 def _receipts(settings: Settings, *, as_json: bool) -> int:
     """Print the receipts, oldest first, as a table or as JSON."""
-    from mcp_batch_tools.ledger import FILE, read_receipts
+    from mcp_batch_tools.ledger.database import FILE, read_receipts
 
     try:
         receipts = read_receipts(settings.ledger_folder)

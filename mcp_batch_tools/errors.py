@@ -1,153 +1,20 @@
-"""What can go wrong, between this server and the Message Batches API and on this machine.
+"""What can go wrong: the base class, and what rooms share. Each room has errors of its own.
 
 * Failure
-  x BatchError          a call to the API failed
-    - NotConfigured     there are no credentials; nothing was sent
-    - BadSetup          the configured address, proxy or certificates cannot be used; nothing was sent
-    - ApiError          the API answered, with an error
-    - NoAnswer          no answer arrived: the network, TLS, a proxy, a time-out
-    - BadAnswer         an answer arrived that is not what the API promises
-  x LedgerError         what this installation remembers cannot be written or read
+  x BatchError          `api`: a call to the API failed
+  x LedgerError         `ledger`: what this installation remembers cannot be written or read
   x PlaceRefused        a file must not go where it was asked to go
-  x PricesRefused       a list of prices cannot be used
-  x RequestsRefused     requests for a new batch cannot be sent as they are; nothing was sent
-  x ResultsNotSaved     results could not be saved whole; what there is of them lies aside
+  x PricesRefused       `pricing`: a list of prices cannot be used
+  x RequestsRefused     `requests`: requests for a new batch cannot be sent as they are; nothing was sent
+  x ResultsNotSaved     `results`: results could not be saved whole; what there is of them lies aside
 
-Each `BatchError` carries the `endpoint` it happened at; those that saw an answer carry its `status` and `request_id`.
 None of them says what to do next: that depends on the tool, see `tools/failures.py`. Anything else that is raised is a
 bug.
 """
 
-from collections.abc import Callable
-from typing import Literal
-
-Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results", "count_tokens"]
-Reason = Literal["name", "connect", "tls", "proxy", "timeout", "cut"]
-
-_REFUSED_ON_THE_WAY = frozenset({401, 403, 407, 413, 429})
-_FAILED_INSIDE = frozenset({"api_error", "timeout_error", "overloaded_error"})
-_CHANGES: frozenset[Endpoint] = frozenset({"create", "cancel", "delete"})
-
 
 class Failure(Exception):
     """Something that can go wrong, and is told to the model in sentences."""
-
-
-class BatchError(Failure):
-    """Any failure of a call to the Message Batches API."""
-
-    def __init__(self, text: str, *, endpoint: Endpoint) -> None:
-        super().__init__(text)
-        self.endpoint: Endpoint = endpoint
-        self.earlier_try_may_have_acted = False
-
-    @property
-    def may_have_acted(self) -> bool:
-        """Whether the call may have taken effect although it failed, by this try or an earlier one."""
-        return self.earlier_try_may_have_acted or self._this_try_may_have_acted()
-
-    def redact(self, redact: Callable[[str], str]) -> None:
-        """Take secrets out of every text of this error. It must happen before a text is cut anywhere."""
-        self.args = tuple(redact(text) if isinstance(text, str) else text for text in self.args)
-        for name, value in vars(self).items():
-            if isinstance(value, str):
-                setattr(self, name, redact(value))
-
-    def _this_try_may_have_acted(self) -> bool:
-        return False
-
-
-class NotConfigured(BatchError):
-    """Neither an API key nor an auth token is set, so nothing was sent."""
-
-
-class BadSetup(BatchError):
-    """What is configured cannot be used to connect: the address, a proxy, the certificates. Nothing was sent."""
-
-    def __init__(self, text: str, *, endpoint: Endpoint) -> None:
-        super().__init__(f"{endpoint}: {text}", endpoint=endpoint)
-        self.text = text
-
-
-class ApiError(BatchError):
-    """The API answered with an error.
-
-    `status` is the HTTP status; `type` and `message` come from the error envelope (`type` is "" where there was none);
-    `error_code` is `details.error_code`; `retry_after` is in seconds; `should_retry` is the `x-should-retry` header.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        endpoint: Endpoint,
-        status: int,
-        type: str = "",  # noqa: A002  the API's own name for it
-        request_id: str | None = None,
-        retry_after: float | None = None,
-        should_retry: bool | None = None,
-        error_code: str | None = None,
-    ) -> None:
-        super().__init__(f"{endpoint}: HTTP {status} {type}: {message}", endpoint=endpoint)
-        self.message = message
-        self.status = status
-        self.type = type
-        self.request_id = request_id
-        self.retry_after = retry_after
-        self.should_retry = should_retry
-        self.error_code = error_code
-
-    @property
-    def gone(self) -> bool:
-        """Whether the API itself says that there is no such batch; a 404 of something in between does not."""
-        return self.status == 404 and self.type == "not_found_error"
-
-    @property
-    def spending_limit(self) -> bool:
-        """Whether a spending limit is reached, which no waiting helps."""
-        return self.status == 429 and (self.error_code or "").endswith("spend_limit_reached")
-
-    def _this_try_may_have_acted(self) -> bool:
-        # A 5xx or 408 can come from a server that acted and then failed to say so; any other status is a refusal. But
-        # what is not in the words of the API can come from anything between, and a create cannot be repeated.
-        if self.endpoint == "create" and (
-            self.type in _FAILED_INSIDE or (not self.type and self.status not in _REFUSED_ON_THE_WAY)
-        ):
-            return True
-        return self.endpoint in _CHANGES and (self.status >= 500 or self.status == 408)
-
-
-class NoAnswer(BatchError):
-    """No whole answer arrived. `reason` says why; `sent` is false only where no byte of the request can have left."""
-
-    def __init__(self, text: str, *, endpoint: Endpoint, reason: Reason, sent: bool) -> None:
-        super().__init__(f"{endpoint}: no answer: {text}", endpoint=endpoint)
-        self.reason: Reason = reason
-        self.sent = sent
-
-    def _this_try_may_have_acted(self) -> bool:
-        return self.sent and self.endpoint in _CHANGES
-
-
-class BadAnswer(BatchError):
-    """An answer with a success status whose body is not what the API promises."""
-
-    def __init__(self, text: str, *, endpoint: Endpoint, status: int, request_id: str | None) -> None:
-        super().__init__(f"{endpoint}: HTTP {status}: {text}", endpoint=endpoint)
-        self.text = text
-        self.status = status
-        self.request_id = request_id
-
-    def _this_try_may_have_acted(self) -> bool:
-        return self.endpoint in _CHANGES
-
-
-class LedgerError(Failure):
-    """The ledger at `path` cannot be written or read; the text says why, in the words of the system."""
-
-    def __init__(self, text: str, *, path: str) -> None:
-        super().__init__(text)
-        self.path = path
 
 
 class PlaceRefused(Failure):
@@ -156,23 +23,3 @@ class PlaceRefused(Failure):
     def __init__(self, text: str, *, folder: str) -> None:
         super().__init__(text)
         self.folder = folder
-
-
-class PricesRefused(Failure):
-    """A list of prices that cannot be used."""
-
-
-class RequestsRefused(Failure):
-    """Requests that would fail, or a file of them that cannot be read. `problems` has one sentence for each kind."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
-
-
-class ResultsNotSaved(Failure):
-    """Results could not be saved; the text says why. `partial` is the file that holds what arrived, where any did."""
-
-    def __init__(self, text: str, *, partial: str | None = None) -> None:
-        super().__init__(text)
-        self.partial = partial

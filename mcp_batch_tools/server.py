@@ -10,13 +10,13 @@ import httpx2
 from mcp.server.mcpserver import MCPServer
 
 from mcp_batch_tools import __version__
-from mcp_batch_tools.client import BatchClient
+from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.clock import Clock
 from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
-from mcp_batch_tools.tools import catalogue
+from mcp_batch_tools.tools.catalogue import catalogue
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.ledger import Ledger
+    from mcp_batch_tools.ledger.database import Ledger
 
 _ABOUT = "Manages Anthropic Message Batches. A batch goes from in_progress, or canceling, to ended."
 _DELETING = """\
@@ -36,7 +36,7 @@ class Parts:
     @cached_property
     def ledger(self) -> "Ledger":
         """Opened by the first act: its import would delay the start of a server."""
-        from mcp_batch_tools.ledger import Ledger
+        from mcp_batch_tools.ledger.database import Ledger
 
         return Ledger(self.settings.ledger_folder)
 

@@ -17,7 +17,7 @@ from mcp_batch_tools.cli import main
 from mcp_batch_tools.sandbox import Fault, Sandbox
 from mcp_batch_tools.settings import Settings, SettingsError
 from tests.conftest import KEY
-from tests.serving import served
+from tests.support.serving import served
 
 Set = pytest.MonkeyPatch
 

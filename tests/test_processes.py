@@ -15,7 +15,7 @@ import pytest
 
 from mcp_batch_tools.sandbox import Fault, Sandbox
 from tests.conftest import KEY
-from tests.serving import served
+from tests.support.serving import served
 
 CLIENT = {"name": "raw", "version": "1"}
 

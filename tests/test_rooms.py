@@ -3,91 +3,75 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import mcp_batch_tools
 
 PACKAGE = Path(mcp_batch_tools.__file__).parent
-SEAM = {"clock", "errors", "models", "wire", "retries", "client", "settings"}
-CREATING = {
-    "estimates",
-    "request_checks",
-    "request_hashes",
-    "request_sizes",
-    "request_sources",
-    "requests_file",
-    "sending",
-    "submissions",
-}
-FILES = {"places", "finished_files", "pricing", "result_lines", "result_formats", "results_file", "result_pages"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+SHARED = {"errors", "clock"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
-    "__main__": {"cli"},
     "errors": set(),
-    "models": set(),
-    "settings": set(),
-    "wire": {"errors"},
     "clock": set(),
-    "retries": {"clock", "errors"},
-    "client": {"clock", "errors", "models", "retries", "wire"},
     "sandbox": set(),
-    "untrusted": set(),
-    "ledger_tables": set(),
-    "ledger": {"errors", "ledger_tables"},
-    "submissions": {"ledger", "ledger_tables"},
-    "request_hashes": set(),
-    "request_sizes": set(),
-    "estimates": {"client", "errors", "pricing", "request_hashes", "request_sizes", "requests_file"},
-    "sending": {"client", "errors", "models"},
-    "consent": {"models", "settings", "untrusted"},
-    "places": {"errors", "untrusted"},
-    "finished_files": {"errors"},
-    "pricing": {"errors"},
-    "result_lines": {"models", "pricing"},
-    "result_formats": {"errors", "result_lines"},
-    "results_file": {"client", "errors", "finished_files", "models", "result_formats", "result_lines"},
-    "result_pages": {"client", "result_lines"},
-    "request_sources": {"errors"},
-    "request_checks": set(),
-    "requests_file": {"errors", "request_checks", "request_sources", "request_hashes", "request_sizes"},
-    "tools": {*SEAM, "consent", "ledger", "untrusted", *FILES, *CREATING},
-    "server": {*SEAM, "tools", "sandbox", "ledger"},
-    "demo": {"server", "sandbox"},
-    "cli": {*SEAM, "tools", "server", "sandbox", "demo", "ledger", "untrusted"},
+    "ledger": {*SHARED},
+    "api": {*SHARED},
+    "requests": {*SHARED, "api"},
+    "results": {*SHARED, "api"},
+    "pricing": {*SHARED, "api", "requests", "results"},
+    "submissions": {*SHARED, "api", "requests", "results", "ledger"},
+    "deletions": {*SHARED, "api", "results", "ledger"},
+    "settings": {*SHARED},
+    "tools": {*SHARED, "api", "requests", "results", "pricing", "submissions", "deletions", "ledger", "settings"},
+    "server": {*SHARED, "api", "ledger", "settings", "tools", "sandbox"},
+    "demo": set(),
+    "cli": {*SHARED, "api", "ledger", "settings", "tools", "server", "sandbox", "demo", "deletions"},
+    "__main__": {"cli"},
 }
+MAY_KNOW_MCP = {"tools", "server", "demo"}
 
 
 def room_of(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports_of(path: Path) -> set[str]:
-    rooms = set()
+def modules_imported_by(path: Path) -> set[str]:
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mcp_batch_tools"):
-            parts = (node.module or "").split(".")[1:]
-            rooms |= {parts[0]} if parts else {alias.name for alias in node.names} - {"__version__"}
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative imports hide the room"
+            module = node.module or ""
+            modules |= {f"{module}.{alias.name}" for alias in node.names} if module == "mcp_batch_tools" else {module}
         elif isinstance(node, ast.Import):
-            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("mcp_batch_tools.")}
-    return rooms
+            modules |= {alias.name for alias in node.names}
+    return modules
 
 
-def test_every_room_imports_only_what_lies_below_it() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        room = room_of(path)
-        assert imports_of(path) - {room} <= MAY_IMPORT[room], path.name
+def rooms_imported_by(path: Path) -> set[str]:
+    ours = {module for module in modules_imported_by(path) if module.startswith("mcp_batch_tools.")}
+    return {module.split(".")[1] for module in ours} - {"__version__"}
 
 
-def test_the_client_knows_nothing_of_mcp() -> None:
-    for path in [
-        *PACKAGE.glob("sandbox/*.py"),
-        *(PACKAGE / f"{name}.py" for name in ("client", "wire", "models", "errors")),
-    ]:
-        tree = ast.parse(path.read_text())
-        names = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-        assert not {name for name in names if name.split(".")[0] in {"mcp", "mcp_types"}}
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_room_imports_only_what_lies_below_it(path: Path) -> None:
+    assert rooms_imported_by(path) - {room_of(path)} <= MAY_IMPORT[room_of(path)]
 
 
-def test_no_room_is_too_large() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        assert len(path.read_text().splitlines()) <= 320, path.name
+def test_only_the_tools_and_what_starts_them_know_mcp() -> None:
+    knowing = {
+        room_of(path)
+        for path in FILES
+        if any(module.split(".")[0] in {"mcp", "mcp_types"} for module in modules_imported_by(path))
+    }
+    assert knowing == MAY_KNOW_MCP
+
+
+def test_only_the_ledger_knows_the_database() -> None:
+    knowing = {room_of(path) for path in FILES if "sqlite3" in modules_imported_by(path)}
+    assert knowing <= {"ledger"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_is_too_large(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 320

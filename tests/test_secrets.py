@@ -11,7 +11,7 @@ import pytest
 
 from mcp_batch_tools.sandbox import Fault, Sandbox
 from tests.conftest import KEY
-from tests.serving import served
+from tests.support.serving import served
 from tests.test_processes import Server, launched, started
 
 ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in KEY)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio.to_thread
 from mcp.server.mcpserver import Context
 
-from mcp_batch_tools.consent import Granted
-from mcp_batch_tools.errors import ApiError, BadAnswer, BatchError, LedgerError
-from mcp_batch_tools.finished_files import sha256_of, size_of
-from mcp_batch_tools.models import MessageBatch
+from mcp_batch_tools.api.errors import ApiError, BadAnswer, BatchError
+from mcp_batch_tools.api.models import MessageBatch
+from mcp_batch_tools.ledger.errors import LedgerError
+from mcp_batch_tools.results.publishing import sha256_of, size_of
+from mcp_batch_tools.tools.consent import Granted
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.ledger import Action, Ledger, Outcome, SavedResults
+    from mcp_batch_tools.ledger.database import Action, Ledger, Outcome, SavedResults
 
 _log = logging.getLogger(__name__)
 _one_at_a_time = anyio.CapacityLimiter(1)

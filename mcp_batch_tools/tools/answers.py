@@ -10,9 +10,9 @@ from mcp.server.mcpserver.resolve import Resolve
 from mcp_types import CallToolResult, TextContent
 from pydantic import AwareDatetime, BaseModel, Field, PlainSerializer, WithJsonSchema
 
-from mcp_batch_tools.client import BatchClient
-from mcp_batch_tools.models import MessageBatch
-from mcp_batch_tools.untrusted import all_visible
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.models import MessageBatch
+from mcp_batch_tools.api.untrusted import all_visible
 
 
 async def _client(context: Context[Any, Any]) -> BatchClient:

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from mcp_batch_tools.estimates import Estimate
-from mcp_batch_tools.request_sizes import BYTES_A_TOKEN, BYTES_A_TOKEN_OF_DOCUMENTS, TOKENS_AN_IMAGE
+from mcp_batch_tools.api.untrusted import as_name
+from mcp_batch_tools.pricing.estimates import Estimate
+from mcp_batch_tools.requests.sizes import BYTES_A_TOKEN, BYTES_A_TOKEN_OF_DOCUMENTS, TOKENS_AN_IMAGE
 from mcp_batch_tools.tools.answers import NextStep, requests
 from mcp_batch_tools.tools.settling import Candidate
-from mcp_batch_tools.untrusted import as_name
 
 Reason = Literal["too_expensive", "already_created", "unknown_outcome", "failed", "declined", "cannot_ask"]
 

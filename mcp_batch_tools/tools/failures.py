@@ -5,21 +5,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mcp_batch_tools.errors import (
-    ApiError,
-    BadAnswer,
-    BadSetup,
-    BatchError,
-    Failure,
-    LedgerError,
-    NoAnswer,
-    NotConfigured,
-    PlaceRefused,
-    PricesRefused,
-    RequestsRefused,
-    ResultsNotSaved,
-)
-from mcp_batch_tools.untrusted import as_data, as_name
+from mcp_batch_tools.api.errors import ApiError, BadAnswer, BadSetup, BatchError, NoAnswer, NotConfigured
+from mcp_batch_tools.api.untrusted import as_data, as_name
+from mcp_batch_tools.errors import Failure, PlaceRefused
+from mcp_batch_tools.ledger.errors import LedgerError
+from mcp_batch_tools.pricing.errors import PricesRefused
+from mcp_batch_tools.requests.errors import RequestsRefused
+from mcp_batch_tools.results.errors import ResultsNotSaved
 
 _UNREACHED = {
     "name": "the name of its host could not be resolved",

@@ -9,15 +9,16 @@ from typing import Any
 import anyio.to_thread
 from mcp.server.mcpserver import Context
 
-from mcp_batch_tools.client import BatchClient
-from mcp_batch_tools.errors import BadAnswer, RequestsRefused
-from mcp_batch_tools.request_hashes import by_custom_id, canonical, custom_id_and_params, digest, pairs_of
-from mcp_batch_tools.request_sources import Source
-from mcp_batch_tools.result_lines import ResultLine, WrongLine
-from mcp_batch_tools.result_pages import api_pieces, saved_pieces, scan
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.errors import BadAnswer
+from mcp_batch_tools.requests.errors import RequestsRefused
+from mcp_batch_tools.requests.fingerprint import by_custom_id, canonical, custom_id_and_params, digest, pairs_of
+from mcp_batch_tools.requests.sources import Source
+from mcp_batch_tools.results.lines import ResultLine, WrongLine
+from mcp_batch_tools.results.pages import api_pieces, saved_pieces, scan
 from mcp_batch_tools.tools.acts import in_ledger, saved_results
 from mcp_batch_tools.tools.create_answers import NotCreated
-from mcp_batch_tools.tools.saving import unreadable
+from mcp_batch_tools.tools.save_message_batch_results import unreadable
 from mcp_batch_tools.tools.sent_before import Standing, blocking, sent_answer, unsettled_answer
 from mcp_batch_tools.tools.settling import settle_open, submissions_of
 

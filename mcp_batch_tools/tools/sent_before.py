@@ -7,18 +7,18 @@ from uuid import uuid4
 
 from mcp.server.mcpserver import Context
 
-from mcp_batch_tools.client import BatchClient
-from mcp_batch_tools.errors import ApiError
-from mcp_batch_tools.requests_file import Plan
-from mcp_batch_tools.sending import SETTLED_AFTER
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.errors import ApiError
+from mcp_batch_tools.api.untrusted import as_data, as_name
+from mcp_batch_tools.requests.plan import Plan
+from mcp_batch_tools.submissions.sending import SETTLED_AFTER
 from mcp_batch_tools.tools.acts import in_ledger, saved_results
 from mcp_batch_tools.tools.answers import NextStep
 from mcp_batch_tools.tools.create_answers import Costs, CreatedBatch, NotCreated, not_created
 from mcp_batch_tools.tools.settling import FOUND, Candidate, Unsettled, settle_open, settled_at, submissions_of
-from mcp_batch_tools.untrusted import as_data, as_name
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.submissions import Submission
+    from mcp_batch_tools.submissions.store import Submission
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.mcpserver import Context
 from pydantic import BaseModel
 
-from mcp_batch_tools.client import BatchClient
-from mcp_batch_tools.errors import ApiError, BatchError, LedgerError
-from mcp_batch_tools.models import MessageBatch
-from mcp_batch_tools.sending import SETTLED_AFTER, Attempt, Found, in_time, look_for
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.errors import ApiError, BatchError
+from mcp_batch_tools.api.models import MessageBatch
+from mcp_batch_tools.ledger.errors import LedgerError
+from mcp_batch_tools.submissions.sending import SETTLED_AFTER, Attempt, Found, in_time, look_for
 from mcp_batch_tools.tools.acts import completed, in_ledger
 from mcp_batch_tools.tools.answers import Time
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.submissions import Submission, Submissions
+    from mcp_batch_tools.submissions.store import Submission, Submissions
 
 FOUND = "found in the list by its number of requests, its answer was lost"
 """The note of a submission whose batch is inferred."""
@@ -42,7 +43,7 @@ class Unsettled:
 
 def submissions_of(context: Context[Any, Any]) -> "Submissions":
     """The submissions of this installation to this API."""
-    from mcp_batch_tools.submissions import Submissions  # which imports the ledger
+    from mcp_batch_tools.submissions.store import Submissions  # which imports the ledger
 
     parts = context.request_context.lifespan_context
     return Submissions(parts.ledger, parts.settings.endpoint, parts.settings.origin)

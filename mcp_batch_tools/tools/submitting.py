@@ -9,18 +9,29 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from mcp.server.mcpserver import Context
 
-from mcp_batch_tools.client import BatchClient
-from mcp_batch_tools.errors import ApiError, BatchError, Failure, LedgerError, RequestsRefused
-from mcp_batch_tools.request_sources import Source
-from mcp_batch_tools.requests_file import Part, Plan, body, body_length
-from mcp_batch_tools.sending import SETTLED_AFTER, UPLOADING, Found, Upload, Watch, cannot_have_acted, newest
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.errors import ApiError, BatchError
+from mcp_batch_tools.errors import Failure
+from mcp_batch_tools.ledger.errors import LedgerError
+from mcp_batch_tools.requests.errors import RequestsRefused
+from mcp_batch_tools.requests.plan import Part, Plan, body, body_length
+from mcp_batch_tools.requests.sources import Source
+from mcp_batch_tools.submissions.sending import (
+    SETTLED_AFTER,
+    UPLOADING,
+    Found,
+    Upload,
+    Watch,
+    cannot_have_acted,
+    newest,
+)
 from mcp_batch_tools.tools.acts import client_name, completed, in_ledger
 from mcp_batch_tools.tools.create_answers import CreatedBatch
 from mcp_batch_tools.tools.sent_before import Standing
 from mcp_batch_tools.tools.settling import Candidate, candidate, settle, submissions_of
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.submissions import Claim
+    from mcp_batch_tools.submissions.store import Claim
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,294 @@
+"""`BatchClient`: typed calls to the Message Batches API, with its retries, paging hints and streams.
+
+It knows nothing of MCP. Tests give it a `transport` and a `clock`; everything else is real.
+"""
+
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import anyio
+import httpx2
+from pydantic import ValidationError
+
+from mcp_batch_tools import __version__
+from mcp_batch_tools.api.errors import ApiError, BadAnswer, BadSetup, BatchError, Endpoint, NoAnswer, NotConfigured
+from mcp_batch_tools.api.exchange import (
+    ResultStream,
+    api_error,
+    bad_answer,
+    raise_no_answer,
+    redacted,
+    request_id_of,
+    result_stream,
+    retry_after,
+    whole_body,
+)
+from mcp_batch_tools.api.models import CountedTokens, DeletedMessageBatch, FromApi, MessageBatch, MessageBatchPage
+from mcp_batch_tools.api.retries import repeated
+from mcp_batch_tools.clock import Clock, SystemClock
+
+_POLLING = 10.0
+_POLL_BOUNDS = (1.0, 60.0)
+_WHOLE_ANSWER = 25.0
+"""Seconds for a request and its whole answer, which a limit on stalls does not bound."""
+# What the API counts of the params of a request; others it would refuse.
+_COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "mcp_servers")
+_JSON = {"content-type": "application/json"}
+_CREATE_TIMEOUT = httpx2.Timeout(600, connect=5)
+
+Model = TypeVar("Model", bound=FromApi)
+Result = TypeVar("Result")
+
+
+class BatchClient:
+    """One connection pool to the Message Batches API for the life of a server.
+
+    `headers` carries the credentials; None means that there are none, and every call raises `NotConfigured`.
+    An answer that stalls for `stall_seconds` is none.
+    `redact` takes secrets out of every text that an answer holds, before anything else is done with it.
+    Every call raises a `BatchError`, and nothing else, where the API or the way to it fails.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        headers: Mapping[str, str] | None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+        redact: Callable[[str], str] = str,
+        stall_seconds: float = 15,
+    ) -> None:
+        self._base = f"{base_url.rstrip('/')}/v1/messages/batches"
+        self._count_tokens = f"{base_url.rstrip('/')}/v1/messages/count_tokens"
+        self._headers = headers
+        self._transport = transport
+        self._clock = clock or SystemClock()
+        self._redact = redact
+        self._timeout = httpx2.Timeout(stall_seconds, connect=5)
+        self._pool: httpx2.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._pool is not None:
+            await self._pool.aclose()
+
+    def now(self) -> datetime:
+        """The time of day by this client's clock."""
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        """Seconds that only grow, by this client's clock."""
+        return self._clock.monotonic()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait by this client's clock."""
+        await self._clock.sleep(seconds)
+
+    def _http(self, endpoint: Endpoint) -> httpx2.AsyncClient:
+        # Opened by the first call: loading the trust store would delay the start of a server.
+        if self._pool is None:
+            try:
+                self._pool = httpx2.AsyncClient(
+                    headers={"user-agent": f"mcp-batch-tools/{__version__}", **(self._headers or {})},
+                    transport=self._transport,
+                    timeout=self._timeout,
+                    follow_redirects=False,  # the key goes to no other host
+                )
+            except (OSError, ValueError, ImportError, httpx2.InvalidURL) as error:
+                # A certificate file that is none, a proxy address that is none, a proxy of an unsupported kind.
+                raise BadSetup(str(error), endpoint=endpoint) from error
+        return self._pool
+
+    async def create(self, body: bytes | AsyncIterable[bytes], *, length: int | None = None) -> MessageBatch:
+        """Create a batch from `{"requests": […]}` as JSON; `length` in bytes for a body that comes in pieces.
+
+        There is no idempotency key, so this is repeated only where no byte of the request can have left.
+        """
+        headers = {**_JSON, "content-length": str(length)} if length is not None else _JSON
+
+        async def attempt() -> MessageBatch:
+            return await self._call(
+                MessageBatch, "create", "POST", None, body=body, timeout=_CREATE_TIMEOUT, headers=headers
+            )
+
+        again = isinstance(body, bytes)  # a stream is gone once it was read
+        return await self._repeated(attempt, lambda error: again and isinstance(error, NoAnswer) and not error.sent)
+
+    async def count_tokens(self, params: Mapping[str, Any]) -> int:
+        """How many input tokens these `params` of a request have. The API counts them free of charge."""
+        body = json.dumps({name: params[name] for name in _COUNTED if name in params}).encode()
+        counted = await self._repeated(
+            lambda: self._call(
+                CountedTokens, "count_tokens", "POST", None, url=self._count_tokens, body=body, headers=_JSON
+            )
+        )
+        return counted.input_tokens
+
+    async def retrieve(self, message_batch_id: str) -> MessageBatch:
+        """The batch as it is now."""
+        return (await self._retrieve(message_batch_id))[0]
+
+    async def watch(self, message_batch_id: str, seconds: float) -> AsyncIterator[tuple[MessageBatch, float]]:
+        """Yield the batch and the seconds since the start: at once, then each time the API's polling hint has passed.
+
+        Stops after the batch has ended, or after a last look when `seconds` are over.
+        """
+        start = self._clock.monotonic()
+        while True:
+            batch, hint = await self._retrieve(message_batch_id)
+            elapsed = self._clock.monotonic() - start
+            yield batch, elapsed
+            if batch.ended or elapsed >= seconds:
+                return
+            await self._clock.sleep(min(hint, seconds - elapsed))
+
+    async def list(self, *, limit: int, after_id: str | None = None, before_id: str | None = None) -> MessageBatchPage:
+        """One page, newest first; `limit` 1 to 1,000; `after_id` asks for what is older than that batch."""
+        query = {"limit": str(limit), "after_id": after_id, "before_id": before_id}
+        return await self._repeated(
+            lambda: self._call(
+                MessageBatchPage, "list", "GET", None, params={k: v for k, v in query.items() if v is not None}
+            )
+        )
+
+    async def cancel(self, message_batch_id: str) -> MessageBatch:
+        """Ask the API to stop a batch; it answers with the batch, usually `canceling`."""
+        return await self._repeated(
+            lambda: self._call(MessageBatch, "cancel", "POST", message_batch_id, suffix="/cancel")
+        )
+
+    async def delete(self, message_batch_id: str) -> DeletedMessageBatch:
+        """Delete an ended batch and its results for good.
+
+        Where an earlier try may have acted without its answer arriving, a 404 on the repeat means that it did.
+        """
+        try:
+            return await self._repeated(lambda: self._call(DeletedMessageBatch, "delete", "DELETE", message_batch_id))
+        except ApiError as error:
+            if error.gone and error.earlier_try_may_have_acted:
+                return DeletedMessageBatch(id=message_batch_id, type="message_batch_deleted")
+            raise
+
+    @asynccontextmanager
+    async def results(self, message_batch_id: str, *, offset: int = 0) -> AsyncIterator[ResultStream]:
+        """The results of an ended batch as a stream of bytes: JSON Lines, in any order, from `offset` where possible.
+
+        Only opening the stream is repeated. A break in the middle raises `NoAnswer` from the iteration.
+        """
+        # Compressed, a length would not be that of the file, and an offset would have no meaning.
+        headers = {"accept-encoding": "identity"}
+        if offset:
+            headers["range"] = f"bytes={offset}-"
+        response = await self._repeated(
+            lambda: self._open("results", "GET", message_batch_id, suffix="/results", headers=headers)
+        )
+        try:
+            yield result_stream(response, offset)
+        finally:
+            await response.aclose()
+
+    async def _retrieve(self, message_batch_id: str) -> tuple[MessageBatch, float]:
+        hints: dict[str, str] = {}
+        batch = await self._repeated(
+            lambda: self._call(MessageBatch, "retrieve", "GET", message_batch_id, answer_headers=hints)
+        )
+        lowest, highest = _POLL_BOUNDS
+        hint = retry_after(hints, self._clock.now())
+        return batch, min(max(_POLLING if hint is None else hint, lowest), highest)
+
+    async def _repeated(
+        self, attempt: Callable[[], Awaitable[Result]], safe: Callable[[BatchError], bool] = lambda _: True
+    ) -> Result:
+        try:
+            return await repeated(attempt, self._clock, safe)
+        except BatchError as error:
+            error.redact(self._redact)
+            raise
+
+    async def _call(
+        self,
+        model: type[Model],
+        endpoint: Endpoint,
+        method: str,
+        message_batch_id: str | None,
+        *,
+        suffix: str = "",
+        answer_headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Model:
+        """Send one request, and parse its whole answer."""
+        try:
+            with anyio.fail_after(None if endpoint == "create" else _WHOLE_ANSWER):
+                response = await self._open(endpoint, method, message_batch_id, suffix=suffix, **options)
+                try:
+                    body = await whole_body(endpoint, response)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise NoAnswer("it came too slowly", endpoint=endpoint, reason="timeout", sent=True) from None
+        if answer_headers is not None:
+            answer_headers.update(response.headers)
+        try:
+            answer = model.model_validate_json(redacted(body, self._redact))
+        except ValidationError as error:
+            problems = error.errors(include_input=False, include_url=False, include_context=False)
+            where = ".".join(str(part) for part in problems[0]["loc"])
+            text = f"{where}: {problems[0]['msg']}" if where else problems[0]["msg"]
+            raise bad_answer(endpoint, response, text) from None
+        answer._request_id = self._redact(request_id_of(response) or "")[:200] or None
+        if message_batch_id is not None and getattr(answer, "id", message_batch_id) != message_batch_id:
+            raise bad_answer(endpoint, response, "it is about another batch than the one that was asked for")
+        return answer
+
+    async def _open(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        message_batch_id: str | None,
+        *,
+        suffix: str = "",
+        url: str | None = None,
+        body: bytes | AsyncIterable[bytes] | None = None,
+        params: Mapping[str, str] | None = None,
+        timeout: httpx2.Timeout | None = None,  # noqa: ASYNC109  httpx2 has one for each phase
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Send one request and return its answer with the body unread; errors are read and raised."""
+        if self._headers is None:
+            raise NotConfigured("no credentials", endpoint=endpoint)
+        http = self._http(endpoint)
+        url = url or self._base
+        if message_batch_id is not None:
+            if not message_batch_id.strip("."):
+                raise ValueError(f"not the id of a batch: {message_batch_id!r}")  # it would name another path
+            url += f"/{quote(message_batch_id, safe='')}{suffix}"
+        try:
+            request = http.build_request(
+                method,
+                url,
+                params=params,
+                content=body,
+                headers=headers,
+                timeout=timeout or self._timeout,
+            )
+            response = await http.send(request, stream=True)
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, OverflowError) as error:
+            raise BadSetup(str(error), endpoint=endpoint) from error
+        except httpx2.HTTPError as error:
+            raise_no_answer(endpoint, error)
+        if response.is_success:
+            return response
+        try:
+            content = await whole_body(endpoint, response)
+        except (NoAnswer, BadAnswer):
+            content = b""  # the status is known, and says more than the loss of its explanation
+        finally:
+            await response.aclose()
+        raise api_error(endpoint, response, content, self._clock.now())

@@ -1,0 +1,183 @@
+"""What an HTTP exchange with the API turns into: whole bodies, polling hints, and errors."""
+
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from socket import gaierror
+from typing import NoReturn
+
+import httpx2
+from pydantic_core import from_json, to_json
+
+from mcp_batch_tools.api.errors import ApiError, BadAnswer, Endpoint, NoAnswer, Reason
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,20}/(\d{1,18}|\*)", re.ASCII)
+_LARGEST_BODY = 32 * 1024 * 1024  # a full page of 1,000 batches is below 1 MB
+
+
+@dataclass(frozen=True)
+class ResultStream:
+    """Results on their way: from the byte `start` on, of `length` in all where that is known."""
+
+    start: int
+    length: int | None
+    chunks: AsyncIterator[bytes]
+
+
+def result_stream(response: httpx2.Response, offset: int) -> ResultStream:
+    """The stream that an answer opens. An offset that the other side ignored makes it start at 0.
+
+    Raises:
+        BadAnswer: it starts at another byte than the one asked for.
+    """
+    start, length = 0, None
+    if response.status_code == 206:
+        told = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+        if told is None or int(told[1]) != offset:
+            raise bad_answer("results", response, "it is another part of the file than the one asked for")
+        start, length = offset, int(told[2]) if told[2] != "*" else None
+    elif "content-encoding" not in response.headers and response.headers.get("content-length", "").isdecimal():
+        length = int(response.headers["content-length"])
+    return ResultStream(start, length, _chunks(response))
+
+
+async def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.aiter_bytes():
+            yield chunk
+    except httpx2.DecodingError:
+        raise bad_answer("results", response, "its compression is broken") from None
+    except httpx2.RemoteProtocolError as error:
+        if "closed" in str(error):
+            raise_no_answer("results", error)
+        # Not a break, but bytes where none can be: what came before may be wrong, too.
+        raise bad_answer("results", response, "its pieces do not fit together") from error
+    except httpx2.HTTPError as error:
+        raise_no_answer("results", error)
+
+
+async def whole_body(endpoint: Endpoint, response: httpx2.Response) -> bytes:
+    """The body of an answer, up to a length that none has.
+
+    Raises:
+        NoAnswer: it did not arrive whole.
+        BadAnswer: it is too long, or its compression is broken.
+    """
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > _LARGEST_BODY:
+                raise bad_answer(endpoint, response, "it is far too long")
+    except httpx2.DecodingError:
+        raise bad_answer(endpoint, response, "its compression is broken") from None
+    except httpx2.HTTPError as error:
+        raise_no_answer(endpoint, error)
+    return bytes(body)
+
+
+def redacted(body: bytes, redact: Callable[[str], str]) -> bytes:
+    """A JSON body without the secrets that `redact` takes out, also where they are escaped."""
+    text = body.decode(errors="replace")
+    if redact(text) == text and "\\" not in text:
+        return body
+    try:
+        return to_json(_all_redacted(from_json(body), redact))
+    except ValueError:
+        return redact(text).encode()
+
+
+def api_error(endpoint: Endpoint, response: httpx2.Response, body: bytes, now: datetime) -> ApiError:
+    """The error that an answer without success stands for, as far as its body explains it."""
+    try:
+        envelope = _object(from_json(body))
+    except ValueError:
+        envelope = {}
+    error = _object(envelope.get("error"))
+    details = _object(error.get("details"))
+    should_retry = response.headers.get("x-should-retry")
+    return ApiError(
+        str(error.get("message") or ""),
+        endpoint=endpoint,
+        status=response.status_code,
+        type=str(error.get("type") or ""),
+        request_id=request_id_of(response) or _text(envelope.get("request_id")),
+        retry_after=retry_after(response.headers, now),
+        should_retry={"true": True, "false": False}.get(should_retry or ""),
+        error_code=_text(details.get("error_code")),
+    )
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds from `retry-after-ms` or `retry-after` (a number, or an HTTP date); None where neither makes sense."""
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) / unit
+        except ValueError:
+            try:
+                seconds = (parsedate_to_datetime(value) - now).total_seconds()
+            except (ValueError, TypeError, OverflowError):  # no date, or one without its zone
+                continue
+        if isfinite(seconds) and seconds >= 0:
+            return seconds
+    return None
+
+
+def bad_answer(endpoint: Endpoint, response: httpx2.Response, text: str) -> BadAnswer:
+    """The error that an unexpected body stands for."""
+    return BadAnswer(text, endpoint=endpoint, status=response.status_code, request_id=request_id_of(response))
+
+
+def request_id_of(response: httpx2.Response) -> str | None:
+    """The id by which Anthropic's support finds a request."""
+    return _text(response.headers.get("request-id"))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def raise_no_answer(endpoint: Endpoint, error: httpx2.HTTPError) -> NoReturn:
+    """Raise what a failure below HTTP stands for."""
+    sent = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError)
+    raise NoAnswer(str(error) or type(error).__name__, endpoint=endpoint, reason=_reason(error), sent=sent) from error
+
+
+def _reason(error: BaseException) -> Reason:
+    """Why no answer arrived, from the chain of causes that httpx2 and the standard library leave."""
+    cause: BaseException | None = error
+    while cause is not None:
+        match cause:
+            case ssl.SSLError() if isinstance(error, httpx2.ConnectError):
+                return "tls"
+            case gaierror():
+                return "name"
+            case httpx2.ProxyError():
+                return "proxy"
+            case httpx2.TimeoutException():
+                return "timeout"
+        cause = cause.__cause__ or cause.__context__
+    return "connect" if isinstance(error, httpx2.ConnectError) else "cut"
+
+
+def _object(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _all_redacted(value: object, redact: Callable[[str], str]) -> object:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {redact(key): _all_redacted(held, redact) for key, held in value.items()}
+        case list():
+            return [_all_redacted(member, redact) for member in value]
+        case _:
+            return value

@@ -1,0 +1,1 @@
+"""What this installation remembers: receipts, saved files and submissions, in one database."""

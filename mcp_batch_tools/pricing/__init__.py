@@ -1,0 +1,1 @@
+"""What batches cost: before they are created, and after they have ended."""

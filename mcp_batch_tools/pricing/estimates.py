@@ -1,0 +1,101 @@
+"""What a batch will cost, before it is created: input by counted tokens, output at most what `max_tokens` allows."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import anyio
+
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.errors import BatchError
+from mcp_batch_tools.pricing.prices import Prices
+from mcp_batch_tools.requests.fingerprint import canonical
+from mcp_batch_tools.requests.plan import Plan
+from mcp_batch_tools.requests.sizes import Size, size_of_input
+from mcp_batch_tools.results.tokens import Tokens
+
+_MOST_COUNTED = 3
+"""Requests of each kind that the API is asked to count."""
+
+
+@dataclass(frozen=True)
+class ModelEstimate:
+    """One model: `input_tokens` estimated, `most_output_tokens` an upper bound.
+
+    `most_usd` is what both cost, where all that can be written to a cache is; None without a price.
+    """
+
+    model: str
+    requests: int
+    input_tokens: int
+    most_output_tokens: int
+    most_usd: Decimal | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """All models. `counted` is the number of requests that the API counted; 0 means that a rule of thumb was used.
+
+    `fees` says whether tools may be used that cost more than tokens, which is not included.
+    """
+
+    models: list[ModelEstimate]
+    counted: int
+    prices_of: str
+    fees: bool
+
+    @property
+    def most_usd(self) -> Decimal | None:
+        """What the batch costs if every answer is as long as `max_tokens` allows; None where a model has no price."""
+        costs = [model.most_usd for model in self.models]
+        return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+
+
+async def estimate(client: BatchClient, plan: Plan, prices: Prices) -> Estimate:
+    """Estimate a plan by a rule of thumb, corrected by the API's free token counting of a sample where it gives any.
+
+    Of each model, requests with and without attachments are corrected apart, by the one the rule most underrates.
+    """
+    corrections: dict[tuple[str, bool], list[float]] = defaultdict(list)
+
+    async def count(model: str, params: dict[str, object], size: Size) -> None:
+        try:
+            found = await client.count_tokens(params)
+        except (BatchError, RecursionError):
+            return  # an estimate does not need it, and says by what it was made
+        corrections[model, size.kind.attached].append(found / size.tokens)
+
+    async with anyio.create_task_group() as counting:
+        for model, params, size in _to_count(plan.sample):
+            counting.start_soon(count, model, params, size)
+    models = []
+    for model, part in plan.models.items():
+        tokens = Tokens(output=part.max_tokens)
+        for kind, by_rule in part.tokens.items():
+            corrected = round(by_rule * max(corrections[model, kind.attached], default=1))
+            tokens.add(
+                Tokens(
+                    input=0 if kind.written else corrected,
+                    cache_write_5m=corrected if kind.written == "5m" else 0,
+                    cache_write_1h=corrected if kind.written == "1h" else 0,
+                )
+            )
+        input_tokens = tokens.input + tokens.cache_write_5m + tokens.cache_write_1h
+        models.append(ModelEstimate(model, part.requests, input_tokens, part.max_tokens, prices.cost(model, tokens)))
+    counted = sum(map(len, corrections.values()))
+    return Estimate(models, counted, prices.date, any(part.fees for part in plan.models.values()))
+
+
+def _to_count(sample: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any], Size]]:
+    """Few of each kind: a small one, a large one, and one from between."""
+    groups: dict[tuple[str, bool], list[tuple[str, dict[str, Any], Size]]] = defaultdict(list)
+    for params in sample:
+        size = size_of_input(params, canonical(params))
+        groups[params["model"], size.kind.attached].append((params["model"], params, size))
+    chosen = []
+    for group in groups.values():
+        group.sort(key=lambda one: one[2].tokens)
+        places = {round(at * (len(group) - 1) / (_MOST_COUNTED - 1)) for at in range(_MOST_COUNTED)}
+        chosen += [group[place] for place in sorted(places)]
+    return chosen

@@ -1,0 +1,278 @@
+"""Saving all results of a batch to a file: whole and checked, or not under its name at all."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from io import BufferedRandom
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.errors import ApiError, BadAnswer, BatchError, NoAnswer
+from mcp_batch_tools.api.models import MessageBatch
+from mcp_batch_tools.results.errors import ResultsNotSaved
+from mcp_batch_tools.results.formats import writer_for
+from mcp_batch_tools.results.lines import LineChecker, Tally, WrongLine
+from mcp_batch_tools.results.publishing import NameTaken, give_name, kept, size_of
+
+_BLOCK = 1024 * 1024
+_SYNC_AFTER = 64 * 1024 * 1024
+_MOST_BREAKS = 8
+"""Downloads that break in a row without getting further, before saving is given up."""
+_MOST_WRONG = 3
+"""Downloads that arrive and are wrong."""
+_MOST_REQUESTS = 100
+
+Report = Callable[[int, int | None, int], Awaitable[None]]
+"""Told on the way: bytes so far, bytes in all where known, and lines so far."""
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """A file that holds all results of a batch. `already` says that it was there before, the same to the byte."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    tally: Tally
+    already: bool = False
+
+
+async def save_results(
+    client: BatchClient, batch: MessageBatch, place: Path, *, overwrite: bool, report: Report
+) -> SavedFile:
+    """Download all results of an ended batch to `place`; its folder is made where it is missing.
+
+    They go to a file beside it, are checked as they pass (each line, no custom id twice, the counts of the batch),
+    are brought to the disk, and only then get the name. A download that breaks goes on where it broke, or starts over
+    where the other side cannot do that.
+
+    Raises:
+        ResultsNotSaved: they could not be saved whole. What arrived lies aside, as `partial`.
+        ApiError: there are no results, or the API refused.
+    """
+    there = None if overwrite else size_of(place)
+    part = place.with_name(f"{place.name}.{secrets.token_hex(4)}.part")
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        file = os.fdopen(os.open(part, flags, 0o600), "r+b")
+    except OSError as error:
+        raise ResultsNotSaved(f"{part.parent} cannot be written: {error.strerror}") from error
+    try:
+        with file:
+            tally, sha256 = await _Download(client, batch, place, file, there, report).run()
+            size = file.seek(0, os.SEEK_END)
+            name = partial(give_name, part, place, overwrite=overwrite, sha256=sha256, descriptor=file.fileno())
+            return SavedFile(place, size, sha256, tally, already=await anyio.to_thread.run_sync(name))
+    except OSError as error:
+        raise ResultsNotSaved(f"writing failed: {error.strerror}", partial=kept(part)) from error
+    except NameTaken:
+        part.unlink(missing_ok=True)
+        raise
+    except ResultsNotSaved as error:
+        error.partial = kept(part)
+        raise
+    except BatchError as error:
+        aside = kept(part)
+        if aside is None:
+            raise
+        raise ResultsNotSaved(f"the API failed in the middle: {error}", partial=aside) from error
+    except Exception:
+        kept(part)
+        raise
+    except BaseException:
+        part.unlink(missing_ok=True)  # given up from outside: nobody would be told its name
+        raise
+
+
+class _Download:
+    """One file on its way, over as many requests as it takes."""
+
+    def __init__(
+        self,
+        client: BatchClient,
+        batch: MessageBatch,
+        place: Path,
+        file: BufferedRandom,
+        there: int | None,
+        report: Report,
+    ) -> None:
+        self._client = client
+        self._batch = batch
+        self._place = place
+        self._file = file
+        self._there = there
+        self._report = report
+        self._writer = writer_for(place, file)
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._writer.abandon()
+        self._file.seek(0)
+        self._file.truncate()
+        self._checker = LineChecker(self._batch.request_counts)
+        self._writer = writer_for(self._place, self._file)
+        self._received = 0
+        self._on_its_way = 0
+        self._length: int | None = None
+
+    async def run(self) -> tuple[Tally, str]:
+        """Download until the file is whole."""
+        try:
+            return await self._run()
+        finally:
+            self._writer.abandon()
+
+    async def _run(self) -> tuple[Tally, str]:
+        breaks = wrong = 0
+        for _ in range(_MOST_REQUESTS):
+            before = self._received
+            try:
+                await self._pass()
+                return await anyio.to_thread.run_sync(self._finish)
+            except WrongLine as error:
+                # Once may be an accident on the way, or two parts that did not fit together.
+                problem: Exception = error
+                wrong += 1
+                if wrong < _MOST_WRONG:
+                    self._start_over()
+            except NoAnswer as error:
+                problem = error
+            except BadAnswer as error:
+                problem = error
+                self._start_over()
+            except ApiError as error:
+                if error.status != 416:
+                    raise
+                problem = error
+                self._start_over()
+            breaks = 1 if self._received > before else breaks + 1
+            if breaks >= _MOST_BREAKS or wrong >= _MOST_WRONG:
+                break
+            await self._client.pause(min(0.25 * 2.0**breaks, 8.0))
+        raise ResultsNotSaved(_why(problem)) from problem
+
+    async def _pass(self) -> None:
+        """One request, to its end; what arrives before a break counts.
+
+        It goes on at the beginning of the line that is not complete, and the part of it that is there already must come
+        again: results come in any order, and a line must not be put together from two of them.
+        """
+        again = self._checker.rest
+        offset = self._received - len(again)
+        async with self._client.results(self._batch.id, offset=offset) as stream:
+            if stream.start != offset or (self._length is not None and stream.length not in {None, self._length}):
+                again = b""
+                self._start_over()
+                if stream.start:
+                    raise BadAnswer("it is part of another file", endpoint="results", status=206, request_id=None)
+            self._length = length = stream.length
+            if self._there not in {None, length} and length is not None and self._place.suffix == ".jsonl":
+                raise NameTaken(self._place)  # it can only be something else, so there is no need to download it
+            await self._take_while_reading(_after(again, stream.chunks), length)
+        if length not in {None, self._received}:
+            raise BadAnswer(
+                f"{self._received:,} bytes arrived, and {length:,} were promised",
+                endpoint="results",
+                status=200,
+                request_id=None,
+            )
+
+    async def _take_while_reading(self, chunks: AsyncIterator[bytes], length: int | None) -> None:
+        """Check and write in a thread while the next block is read: each half waits much of its time."""
+        broken: Exception | None = None
+        failed: Exception | None = None
+
+        async def take(blocks: MemoryObjectReceiveStream[bytes]) -> None:
+            nonlocal failed
+            with blocks:
+                try:
+                    async for block in blocks:
+                        await anyio.to_thread.run_sync(self._write, block)
+                        self._received += len(block)
+                        if self._received - self._on_its_way > _SYNC_AFTER:
+                            self._on_its_way = self._received
+                            both.start_soon(self._bring_to_disk)
+                        await self._report(self._received, length, self._checker.tally.lines)
+                except Exception as error:  # noqa: BLE001  raised below, where no group wraps it
+                    failed = error
+
+        send, receive = anyio.create_memory_object_stream[bytes](1)
+        async with anyio.create_task_group() as both:
+            both.start_soon(take, receive)
+            with send:
+                try:
+                    async for block in _blocks(chunks):
+                        await send.send(block)
+                except (NoAnswer, BadAnswer) as error:
+                    broken = error
+                except anyio.BrokenResourceError:
+                    pass  # the other half has failed, and knows why
+        if failed or broken:
+            raise failed or broken  # type: ignore[misc]  # one of them is there
+
+    def _write(self, block: bytes) -> None:
+        self._writer.write(block, self._checker.feed(block))
+
+    async def _bring_to_disk(self) -> None:
+        """Let the disk write while the download goes on, or all of it would have to be waited for at the end."""
+        with suppress(OSError):  # told by the last one, at the end
+            await anyio.to_thread.run_sync(os.fsync, self._file.fileno(), abandon_on_cancel=False)
+
+    def _finish(self) -> tuple[Tally, str]:
+        self._writer.write(b"", self._checker.finish())
+        sha256 = self._writer.finish()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._checker.tally, sha256
+
+
+async def _after(again: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What comes after bytes that are there already, and must be the same."""
+    async for chunk in chunks:
+        if again:
+            if not (chunk.startswith(again) or again.startswith(chunk)):
+                raise BadAnswer("another line came than before", endpoint="results", status=200, request_id=None)
+            length = len(again)
+            again, chunk = again[len(chunk) :], chunk[length:]
+        if chunk:
+            yield chunk
+
+
+async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in larger pieces. What arrived before a break comes before the break."""
+    gathered: list[bytes] = []
+    size = 0
+    broken: Exception | None = None
+    try:
+        async for chunk in chunks:
+            gathered.append(chunk)
+            size += len(chunk)
+            if size >= _BLOCK:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+    except (NoAnswer, BadAnswer) as error:
+        broken = error
+    if gathered:
+        yield b"".join(gathered)
+    if broken:
+        raise broken
+
+
+def _why(problem: Exception) -> str:
+    match problem:
+        case WrongLine():
+            return f"what arrived is not the results of the batch: {problem}"
+        case BadAnswer():
+            return problem.text
+        case NoAnswer():
+            return "the download broke again and again"
+        case _:
+            return "the API does not know the part of the file that was asked for"

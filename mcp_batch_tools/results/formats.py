@@ -1,0 +1,170 @@
+"""The formats that results can be saved in, chosen by the name of the file: as they came, compressed, or as a table."""
+
+import hashlib
+import json
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from io import BufferedRandom
+from pathlib import Path
+from typing import Any, Protocol
+
+from mcp_batch_tools.results.errors import ResultsNotSaved
+from mcp_batch_tools.results.lines import ResultLine
+
+
+class Writer(Protocol):
+    """Writes lines of results to a file that is open for it."""
+
+    def write(self, block: bytes, lines: Iterable[ResultLine]) -> None:
+        """Write a piece of the file, and the lines that end in it. The lines must be gone through in any case."""
+
+    def finish(self) -> str:
+        """Write what is left; returns the SHA-256 of the whole file, in hex."""
+
+    def abandon(self) -> None:
+        """Let go of the file. After this nothing is written to it any more."""
+
+
+class _Plain:
+    """The lines as they came."""
+
+    def __init__(self, file: BufferedRandom) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def write(self, block: bytes, lines: Iterable[ResultLine]) -> None:
+        self._put(block)
+        deque(lines, maxlen=0)
+
+    def finish(self) -> str:
+        return self._hash.hexdigest()
+
+    def abandon(self) -> None:
+        """Nothing is held back."""
+
+    def _put(self, block: bytes) -> None:
+        self._hash.update(block)
+        self._file.write(block)
+
+
+class _Gzip(_Plain):
+    """The lines compressed; the same lines make the same file, since it holds no time."""
+
+    def __init__(self, file: BufferedRandom) -> None:
+        super().__init__(file)
+        self._compressor = zlib.compressobj(level=6, wbits=31)
+
+    def write(self, block: bytes, lines: Iterable[ResultLine]) -> None:
+        self._put(self._compressor.compress(block))
+        deque(lines, maxlen=0)
+
+    def finish(self) -> str:
+        self._put(self._compressor.flush())
+        return super().finish()
+
+
+class _Parquet:
+    """One row a result. The file is written by pyarrow, which an extra brings."""
+
+    def __init__(self, file: BufferedRandom) -> None:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ImportError:
+            raise ResultsNotSaved(
+                'saving as .parquet needs the extra: start the server with `uvx --from "mcp-batch-tools[parquet]" '
+                "mcp-batch-tools`, or save as .jsonl"
+            ) from None
+        text, number = pa.string(), pa.int64()
+        columns = {
+            "custom_id": text,
+            "outcome": text,
+            "text": text,
+            "stop_reason": text,
+            "error_type": text,
+            "error_message": text,
+            "input_tokens": number,
+            "cache_creation_input_tokens": number,
+            "cache_read_input_tokens": number,
+            "output_tokens": number,
+            "raw": text,
+        }
+        self._pa = pa
+        self._file = file
+        self._schema = pa.schema(list(columns.items()))
+        self._writer = pq.ParquetWriter(file, self._schema, compression="zstd")
+        self._read = pq.ParquetFile
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = self._count = 0
+
+    def write(self, block: bytes, lines: Iterable[ResultLine]) -> None:
+        self._rows += [_row(line) for line in lines]
+        self._bytes += len(block)
+        if self._bytes >= 8 * 1024 * 1024 or len(self._rows) >= 10_000:
+            self._flush()
+
+    def finish(self) -> str:
+        self._flush()
+        self._writer.close()
+        self._file.flush()
+        self._file.seek(0)
+        if self._read(self._file).metadata.num_rows != self._count:
+            raise ResultsNotSaved("the table that was written cannot be read again")
+        self._file.seek(0)
+        return hashlib.file_digest(self._file, "sha256").hexdigest()
+
+    def abandon(self) -> None:
+        # Otherwise the writer would close itself later, and write its end into whatever the file holds by then.
+        with suppress(Exception):
+            self._writer.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(self._pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._count += len(self._rows)
+            self._rows, self._bytes = [], 0
+
+
+_WRITERS: dict[str, Callable[[BufferedRandom], Writer]] = {".jsonl": _Plain, ".jsonl.gz": _Gzip, ".parquet": _Parquet}
+
+SUFFIXES = tuple(_WRITERS)
+
+
+def writer_for(place: Path, file: BufferedRandom) -> Writer:
+    """The writer that the name of `place` asks for, writing to `file`.
+
+    Raises:
+        ResultsNotSaved: the library that it needs is not installed.
+    """
+    suffix = next(suffix for suffix in sorted(_WRITERS, key=len, reverse=True) if place.name.endswith(suffix))
+    return _WRITERS[suffix](file)
+
+
+def _row(line: ResultLine) -> dict[str, Any]:
+    succeeded = line.outcome == "succeeded"
+    kind, message = line.error if line.outcome == "errored" else (None, None)
+    tokens, reason = line.tokens, line.message.get("stop_reason")
+    return {
+        "custom_id": _storable(line.custom_id),
+        "outcome": line.outcome,
+        "text": _storable(line.text) if succeeded else None,
+        "stop_reason": _storable(reason) if isinstance(reason, str) else None,
+        "error_type": kind if kind is None else _storable(kind),
+        "error_message": message if message is None else _storable(message),
+        "input_tokens": tokens.input if succeeded else None,
+        "cache_creation_input_tokens": tokens.cache_write_5m + tokens.cache_write_1h if succeeded else None,
+        "cache_read_input_tokens": tokens.cache_read if succeeded else None,
+        "output_tokens": tokens.output if succeeded else None,
+        "raw": line.raw.decode(),
+    }
+
+
+def _storable(text: str) -> str:
+    """The text without lone surrogates, which no UTF-8 can hold; `raw` keeps them as they came."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(text)[1:-1]
+    return text

@@ -1,0 +1,75 @@
+"""Files that are whole: how they get their names, and how they are recognised again."""
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from mcp_batch_tools.results.errors import ResultsNotSaved
+
+
+class NameTaken(ResultsNotSaved):
+    """Another file has the name, and is left as it is."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(f"{place} is there already and holds something else, which is left as it is")
+
+
+def give_name(part: Path, place: Path, *, overwrite: bool, sha256: str, descriptor: int) -> bool:
+    """Give a checked file its name at once, and bring the name to the disk.
+
+    `descriptor` is the open file that was checked. Returns whether the very same file had the name already; the new one
+    is removed then.
+
+    Raises:
+        NameTaken: the name is another file's.
+        ResultsNotSaved: `part` is not the file any more that was checked.
+    """
+    if overwrite:
+        part.replace(place)
+    else:
+        try:
+            place.hardlink_to(part)  # unlike a rename, this fails where the name is taken
+        except FileExistsError:
+            if sha256_of(place) != sha256:
+                raise NameTaken(place) from None
+            part.unlink()
+            return True
+        except OSError:  # a file system without links
+            if place.exists():
+                raise NameTaken(place) from None
+            part.rename(place)
+        else:
+            part.unlink()
+    if not os.path.samestat(os.fstat(descriptor), place.lstat()):
+        place.unlink()
+        raise ResultsNotSaved("somebody put another file in the place of the one that was checked")
+    folder = os.open(place.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return False
+
+
+def size_of(path: Path) -> int | None:
+    """The size of a file in bytes, or None where there is none."""
+    with suppress(OSError):
+        return path.stat().st_size
+    return None
+
+
+def sha256_of(path: Path) -> str | None:
+    """The SHA-256 of a file in hex, or None where it cannot be read."""
+    with suppress(OSError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    return None
+
+
+def kept(part: Path) -> str | None:
+    """The name of what there is of a file; an empty one is removed."""
+    with suppress(OSError):
+        if part.stat().st_size:
+            return str(part)
+        part.unlink()
+    return None

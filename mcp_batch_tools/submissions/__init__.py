@@ -1,0 +1,1 @@
+"""Sending requests once. Nothing in here knows MCP."""

@@ -1,0 +1,158 @@
+"""Stopping a batch that still runs: `cancel_message_batch`."""
+
+from typing import Annotated, Any, Literal
+
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp_types import CallToolResult
+from pydantic import BaseModel
+
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.errors import ApiError, BatchError
+from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
+from mcp_batch_tools.api.untrusted import as_data
+from mcp_batch_tools.tools.acts import receipt, settle_earlier
+from mcp_batch_tools.tools.answers import (
+    Client,
+    NextStep,
+    Time,
+    WaitSeconds,
+    answer,
+    moment,
+    outcomes,
+    requests,
+    wait_step,
+)
+from mcp_batch_tools.tools.consent import CancelChoice, Decision, Refused, cancel_question, decided, settled
+from mcp_batch_tools.tools.get_message_batch import wait_for_end
+
+Outcome = Literal[
+    "cancellation_requested", "already_canceling", "already_ended", "unknown_status", "declined", "cannot_ask"
+]
+
+
+class CancelAnswer(BaseModel):
+    """The answer of `cancel_message_batch`: what this call did, and the batch as it is now."""
+
+    id: str
+    outcome: Outcome
+    processing_status: str
+    message: str
+    next_steps: list[NextStep]
+    request_counts: RequestCounts
+    created_at: Time
+    cancel_initiated_at: Time | None = None
+    ended_at: Time | None = None
+
+
+async def _look(message_batch_id: str, client: Client) -> MessageBatch:
+    return await client.retrieve(message_batch_id)
+
+
+Seen = Annotated[MessageBatch, Resolve(_look)]
+
+
+async def _consent(batch: Seen, context: Context[Any, Any]) -> Elicit[CancelChoice] | Decision | None:
+    if batch.processing_status != "in_progress":
+        return None
+    return decided(context.request_context.lifespan_context.settings, context, cancel_question(batch))
+
+
+async def cancel_message_batch(
+    message_batch_id: MessageBatchId,
+    client: Client,
+    context: Context[Any, Any],
+    seen: Seen,
+    consent: Annotated[ElicitationResult[CancelChoice], Resolve(_consent)],
+    wait_seconds: WaitSeconds = 0,
+) -> Annotated[CallToolResult, CancelAnswer]:
+    """Ask the API to stop a Message Batch that is in progress. Requests that have finished are kept and billed.
+
+    Cancellation takes a while: the batch is "canceling" until it is "ended". It cannot be undone.
+    """
+    if seen.processing_status != "in_progress":
+        return answer(await _settled(client, seen, await _not_needed(seen, context), wait_seconds, context))
+    decision = settled(consent)
+    if isinstance(decision, Refused):
+        return answer(_answered(seen, decision.reason, decision.message, []))
+    try:
+        async with receipt(context, "cancel", seen, decision) as act:
+            seen = await client.cancel(message_batch_id)
+            act.request_id = seen.request_id
+    except ApiError as error:
+        if error.status != 400:
+            raise
+        # Refused: it may have ended since it was seen. What it is now decides, not the wording of the refusal.
+        seen = await client.retrieve(message_batch_id)
+        if seen.processing_status == "in_progress":
+            raise error from None
+        outcome = await _not_needed(seen, context)
+        if error.may_have_acted and seen.cancel_initiated_at:
+            outcome = "cancellation_requested"  # by an earlier try, whose answer was lost
+        return answer(await _settled(client, seen, outcome, wait_seconds, context))
+    return answer(await _settled(client, seen, "cancellation_requested", wait_seconds, context))
+
+
+async def _not_needed(batch: MessageBatch, context: Context[Any, Any]) -> Outcome:
+    """Why nothing is sent; what became of an earlier cancellation without an answer is plain now, too."""
+    if batch.processing_status not in {"canceling", "ended"}:
+        return "unknown_status"
+    await settle_earlier(context, "cancel", batch.id, "done" if batch.cancel_initiated_at else "failed")
+    return "already_ended" if batch.ended else "already_canceling"
+
+
+async def _settled(
+    client: BatchClient, batch: MessageBatch, outcome: Outcome, wait_seconds: int, context: Context[Any, Any]
+) -> CancelAnswer:
+    """Wait for the end where that was asked for, then say where things stand."""
+    lost = ""
+    if wait_seconds and not batch.ended and outcome != "unknown_status":
+        try:
+            batch, _ = await wait_for_end(client, batch.id, wait_seconds, context)
+        except BatchError:
+            # The cancellation stands although watching it failed: an error here would hide that.
+            lost = " Watching it failed, so this is how it was last seen."
+    steps = [] if batch.ended else [wait_step(batch.id)]
+    return _answered(batch, outcome, _message(batch, outcome) + lost, steps)
+
+
+def _answered(batch: MessageBatch, outcome: Outcome, message: str, steps: list[NextStep]) -> CancelAnswer:
+    return CancelAnswer(
+        id=batch.id,
+        outcome=outcome,
+        processing_status=batch.processing_status,
+        message=message,
+        next_steps=steps,
+        request_counts=batch.request_counts,
+        created_at=batch.created_at,
+        cancel_initiated_at=batch.cancel_initiated_at,
+        ended_at=batch.ended_at,
+    )
+
+
+def _message(batch: MessageBatch, outcome: Outcome) -> str:
+    since = f" since {moment(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
+    kept = "Requests that have finished are kept in its results, and billed."
+    if batch.ended:
+        ended = f"It has ended: {outcomes(batch)}."
+        match outcome:
+            case "already_ended":
+                return f"There was nothing to cancel, and nothing was changed. {ended}"
+            case "already_canceling":
+                return f"It was being stopped already. {ended} {kept}"
+            case _ if batch.request_counts.canceled:
+                return f"The cancellation went through. {ended} {kept}"
+            case _:
+                return f"The cancellation came too late to stop anything. {ended} {kept}"
+    match outcome:
+        case "already_canceling":
+            return f"It is being stopped already{since}; wait for it to end, and do not cancel it again."
+        case "unknown_status":
+            return (
+                f"This version does not know the status {as_data(batch.processing_status)}, so nothing was sent to "
+                "stop it and nothing was changed."
+            )
+        case _:
+            total = requests(batch.request_counts.total)
+            return f"Cancellation of the batch ({total}) was requested, and takes a while. {kept}"

@@ -1,0 +1,207 @@
+"""Deleting one batch: `delete_message_batch`."""
+
+from typing import Annotated, Any, Literal
+
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp_types import CallToolResult
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.errors import ApiError, BatchError
+from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
+from mcp_batch_tools.api.untrusted import as_data
+from mcp_batch_tools.errors import PlaceRefused
+from mcp_batch_tools.pricing.errors import PricesRefused
+from mcp_batch_tools.results.errors import ResultsNotSaved
+from mcp_batch_tools.tools.acts import receipt, settle_earlier, verified_results
+from mcp_batch_tools.tools.answers import (
+    Client,
+    NextStep,
+    Time,
+    answer,
+    cancel_step,
+    delete_step,
+    moment,
+    requests,
+    wait_step,
+)
+from mcp_batch_tools.tools.consent import (
+    Decision,
+    DeleteChoice,
+    Refused,
+    SaveOrDeleteChoice,
+    decided,
+    delete_question,
+    settled,
+)
+from mcp_batch_tools.tools.failures import explain
+from mcp_batch_tools.tools.save_message_batch_results import SavePath, place_of, save, unreadable
+
+
+class Deleted(BaseModel):
+    """The API's own object: the batch and its results are gone for good."""
+
+    id: str
+    type: Literal["message_batch_deleted"]
+    results_saved_to: str | None = None
+
+
+Reason = Literal["in_progress", "canceling", "unknown_status", "declined", "cannot_ask", "results_not_saved"]
+
+
+class NotDeleted(BaseModel):
+    """Nothing was changed, and how to get to the goal."""
+
+    id: str
+    type: Literal["message_batch_not_deleted"]
+    reason: Reason
+    processing_status: str
+    message: str
+    next_steps: list[NextStep]
+    request_counts: RequestCounts
+    created_at: Time
+    cancel_initiated_at: Time | None = None
+
+
+class DeleteAnswer(RootModel[Annotated[Deleted | NotDeleted, Field(discriminator="type")]]):
+    """The answer of `delete_message_batch`."""
+
+    # Clients of 2025-11-25 refuse the whole catalogue where an output schema's root has no type.
+    model_config = ConfigDict(json_schema_extra={"type": "object"})
+
+
+async def _look(message_batch_id: str, client: Client, context: Context[Any, Any]) -> MessageBatch | Deleted:
+    """The batch, or the deleted object where an earlier delete of ours, whose answer was lost, turns out to be done."""
+    try:
+        return await client.retrieve(message_batch_id)
+    except ApiError as error:
+        if error.gone and await settle_earlier(context, "delete", message_batch_id, "done"):
+            return Deleted(id=message_batch_id, type="message_batch_deleted")
+        raise
+
+
+Seen = Annotated[MessageBatch | Deleted, Resolve(_look)]
+
+
+async def _consent(
+    batch: Seen, save_results_to: str | None, context: Context[Any, Any]
+) -> Elicit[DeleteChoice | SaveOrDeleteChoice] | Decision | None:
+    if isinstance(batch, Deleted) or not batch.ended:
+        return None
+    try:
+        save_to = None if save_results_to is None else str(place_of(context, batch.id, save_results_to))
+    except PlaceRefused:
+        return None  # the tool says so, and nothing is done
+    saved = await verified_results(context, batch.id)
+    question = delete_question(batch, saved_to=saved.path if saved else None, save_to=save_to)
+    return decided(context.request_context.lifespan_context.settings, context, question)
+
+
+async def delete_message_batch(
+    message_batch_id: MessageBatchId,
+    client: Client,
+    context: Context[Any, Any],
+    batch: Seen,
+    consent: Annotated[ElicitationResult[DeleteChoice | SaveOrDeleteChoice], Resolve(_consent)],
+    save_results_to: SavePath | None = None,
+) -> Annotated[CallToolResult, DeleteAnswer]:
+    """Delete an ended Message Batch and its results for good. This cannot be undone.
+
+    Checks the status first. A batch that has not ended is not deleted: the answer says how to get there. With
+    save_results_to all results are saved and checked first, and nothing is deleted if that fails.
+    """
+    if isinstance(batch, Deleted):
+        return answer(batch)
+    if not batch.ended:
+        return answer(_guidance(batch))
+    if save_results_to is not None:
+        try:
+            place_of(context, batch.id, save_results_to)
+        except PlaceRefused as error:
+            message = f"Nothing was deleted, since its results could not be saved first. {explain(error, {}, None)}"
+            return answer(_not_deleted(batch, "results_not_saved", message, []))
+    decision = settled(consent)
+    if isinstance(decision, Refused):
+        return answer(_not_deleted(batch, decision.reason, decision.message, []))
+    if decision.because_saved and await verified_results(context, batch.id) is None:
+        message = (
+            "Nothing was deleted: the file that held its results has changed or gone since the person was asked. Call "
+            "again to ask anew, or with save_results_to."
+        )
+        return answer(_not_deleted(batch, "results_not_saved", message, [delete_step(batch.id)]))
+    saved_to = None
+    wants_saving = save_results_to is not None or decision.save_first
+    if wants_saving and not batch.readable(client.now()):
+        message = f"Nothing was deleted: {unreadable(batch)[0]} To delete the record, call without save_results_to."
+        return answer(_not_deleted(batch, "results_not_saved", message, []))
+    if wants_saving:
+        try:
+            saved_to = await _saved(client, context, batch, save_results_to)
+        except (BatchError, PlaceRefused, ResultsNotSaved, PricesRefused) as error:
+            settings = context.request_context.lifespan_context.settings
+            why = explain(error, {"message_batch_id": message_batch_id}, settings.key_source)
+            message = f"Nothing was deleted, since its results could not be saved first. {why}"
+            return answer(_not_deleted(batch, "results_not_saved", message, []))
+    try:
+        async with receipt(context, "delete", batch, decision) as act:
+            deleted = await client.delete(message_batch_id)
+            act.request_id = deleted.request_id
+    except ApiError as error:
+        if error.status != 400:
+            raise
+        # Refused although it was seen as ended: what it is now decides, not the wording of the refusal.
+        batch = await _look(message_batch_id, client, context)
+        if not isinstance(batch, Deleted) and batch.ended:
+            raise error from None
+        return answer(batch if isinstance(batch, Deleted) else _guidance(batch))
+    return answer(Deleted(id=deleted.id, type=deleted.type, results_saved_to=saved_to))
+
+
+async def _saved(client: BatchClient, context: Context[Any, Any], batch: MessageBatch, path: str | None) -> str:
+    return (await save(client, context, batch, place_of(context, batch.id, path))).path
+
+
+def _guidance(batch: MessageBatch) -> NotDeleted:
+    """Why a batch that has not ended was not deleted, and the calls that lead there."""
+    reason: Reason
+    match batch.processing_status:
+        case "in_progress":
+            reason = "in_progress"
+            message = (
+                f"Nothing was deleted: the batch is in progress ({requests(batch.request_counts.total)}), and only an "
+                "ended batch can be deleted. Cancel it first, wait until it has ended, then delete it. Requests that "
+                "finish before the cancellation takes effect are kept in its results, and billed."
+            )
+            steps = [cancel_step(batch.id), wait_step(batch.id), delete_step(batch.id)]
+        case "canceling":
+            reason = "canceling"
+            since = f" since {moment(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
+            message = (
+                f"Nothing was deleted: the batch is being canceled{since} and has not ended yet. Wait until it has, "
+                "then delete it. Do not cancel it again."
+            )
+            steps = [wait_step(batch.id), delete_step(batch.id)]
+        case _:
+            reason = "unknown_status"
+            message = (
+                f"Nothing was deleted: this version does not know the status {as_data(batch.processing_status)}, and "
+                "only a batch that is surely ended is deleted. Wait, and look at it again."
+            )
+            steps = [wait_step(batch.id), delete_step(batch.id)]
+    return _not_deleted(batch, reason, message, steps)
+
+
+def _not_deleted(batch: MessageBatch, reason: Reason, message: str, steps: list[NextStep]) -> NotDeleted:
+    return NotDeleted(
+        id=batch.id,
+        type="message_batch_not_deleted",
+        reason=reason,
+        processing_status=batch.processing_status,
+        message=message,
+        next_steps=steps,
+        request_counts=batch.request_counts,
+        created_at=batch.created_at,
+        cancel_initiated_at=batch.cancel_initiated_at,
+    )

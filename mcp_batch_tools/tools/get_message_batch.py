@@ -1,0 +1,123 @@
+"""Looking at one batch: `get_message_batch`."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import Context
+from mcp_types import CallToolResult
+from pydantic import BaseModel, Field
+
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.models import (
+    MessageBatch,
+    MessageBatchId,
+    RequestCounts,
+)
+from mcp_batch_tools.api.untrusted import as_data, as_name
+from mcp_batch_tools.tools.acts import saved_results
+from mcp_batch_tools.tools.answers import (
+    Client,
+    NextStep,
+    Time,
+    WaitSeconds,
+    answer,
+    cancel_step,
+    delete_step,
+    moment,
+    outcomes,
+    read_step,
+    requests,
+    save_step,
+    wait_step,
+)
+from mcp_batch_tools.tools.settling import submissions_known
+
+
+class MessageBatchDetails(BaseModel):
+    """The answer of `get_message_batch`: the batch, until when its results last, and what can be done now."""
+
+    id: str
+    processing_status: str
+    message: str
+    possible_actions: list[NextStep]
+    request_counts: RequestCounts
+    created_at: Time
+    expires_at: Time | None = None
+    cancel_initiated_at: Time | None = None
+    ended_at: Time | None = None
+    archived_at: Time | None = None
+    results_until: Time | None = Field(None, description="Absent where there are no results to read.")
+    waited_seconds: int | None = None
+    results_saved_to: str | None = Field(None, description="File here that holds all results.")
+    cost_usd: float | None = Field(None, description="What the saved results cost.")
+    label: str | None = None
+    estimate_usd: float | None = Field(None, description="The most that it could cost, as estimated before.")
+    retry_of: str | None = None
+
+
+async def get_message_batch(
+    message_batch_id: MessageBatchId, client: Client, context: Context[Any, Any], wait_seconds: WaitSeconds = 0
+) -> Annotated[CallToolResult, MessageBatchDetails]:
+    """Look at one Message Batch: status, request counts, until when its results last, what can be done with it now.
+
+    With wait_seconds it waits for the batch to end; running out of time is no error, call it again then.
+    """
+    batch, waited = await wait_for_end(client, message_batch_id, wait_seconds, context)
+    shown = details(batch, client.now(), waited if wait_seconds else None)
+    made_here = (await submissions_known(context, client, [batch.id])).get(batch.id)
+    if made_here is not None:
+        shown.label, shown.estimate_usd, shown.retry_of = made_here.label, made_here.estimate_usd, made_here.retry_of
+    saved = await saved_results(context, batch.id) if batch.ended else None
+    if saved is not None:
+        shown.results_saved_to = saved.path
+        shown.cost_usd = None if saved.cost_usd is None else float(saved.cost_usd)
+    return answer(shown)
+
+
+async def wait_for_end(
+    client: BatchClient, message_batch_id: str, seconds: float, context: Context[Any, Any]
+) -> tuple[MessageBatch, float]:
+    """The batch once it has ended or the time is up, and the seconds waited; progress is reported as elapsed time."""
+    looks: AsyncIterator[tuple[MessageBatch, float]] = client.watch(message_batch_id, seconds)
+    async for batch, elapsed in looks:
+        if seconds:
+            said = f"{as_name(batch.processing_status)} after {elapsed:.0f} s"
+            await context.report_progress(min(elapsed, seconds), seconds, said)
+    return batch, elapsed
+
+
+def details(batch: MessageBatch, now: datetime, waited: float | None) -> MessageBatchDetails:
+    """A batch with what can be done with it now."""
+    total = requests(batch.request_counts.total)
+    after = f" after waiting {waited:.0f} s" if waited is not None else ""
+    readable = batch.readable(now)
+    match batch.processing_status:
+        case "in_progress":
+            message = (
+                f"Still in progress{after}: {total}, created {moment(batch.created_at)}. How many have finished is not "
+                "known before the end."
+            )
+            steps = [wait_step(batch.id), cancel_step(batch.id)]
+        case "canceling":
+            since = f" since {moment(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
+            message = f"Being canceled{since}, not ended yet{after}: {total}. Wait; do not cancel it again."
+            steps = [wait_step(batch.id)]
+        case "ended" if readable:
+            message = f"Ended: {outcomes(batch)}. Results can be read until {moment(batch.results_until)}."
+            steps = [read_step(batch.id), save_step(batch.id), delete_step(batch.id)]
+        case "ended":
+            message = f"Ended and archived: {outcomes(batch)}. Its results are gone; the record can be deleted."
+            steps = [delete_step(batch.id)]
+        case _:
+            message = (
+                f"This version does not know the status {as_data(batch.processing_status)}; it counts as not ended."
+            )
+            steps = [wait_step(batch.id)]
+    return MessageBatchDetails(
+        **{name: getattr(batch, name) for name in MessageBatch.model_fields.keys() & MessageBatchDetails.model_fields},
+        message=message,
+        possible_actions=steps,
+        results_until=batch.results_until if readable else None,
+        waited_seconds=None if waited is None else round(waited),
+    )

@@ -1,0 +1,124 @@
+"""Listing batches: `list_message_batches`."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from mcp.server.mcpserver import Context
+from mcp_types import CallToolResult
+from pydantic import AfterValidator, BaseModel, Field
+
+from mcp_batch_tools.api.models import (
+    MESSAGE_BATCH_ID_PATTERN,
+    MessageBatch,
+    ProcessingStatus,
+)
+from mcp_batch_tools.tools.answers import (
+    Client,
+    Time,
+    answer,
+)
+from mcp_batch_tools.tools.settling import batches_labelled, submissions_known
+
+_UPSTREAM_PAGE = 1000
+_MOST_PAGES = 5
+"""Upstream pages that one call scans: 5,000 batches, a few seconds."""
+
+_NONE = "There are no batches in this workspace."
+
+Looked = TypeVar("Looked")
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+
+
+class Row(BaseModel):
+    """One batch in a list. `outcomes` holds the counts that are not zero."""
+
+    id: str
+    processing_status: str
+    created_at: Time
+    ended_at: Time | None = None
+    results_until: Time | None = Field(None, description="Absent while there are no results to read.")
+    requests: int
+    outcomes: dict[str, int]
+    label: str | None = None
+
+
+class MessageBatchList(BaseModel):
+    """The answer of `list_message_batches`."""
+
+    message: str
+    batches: list[Row]
+    next_cursor: str | None = None
+
+
+async def list_message_batches(
+    client: Client,
+    context: Context[Any, Any],
+    status: Annotated[ProcessingStatus | None, Field(description="Only batches with this status.")] = None,
+    created_after: Annotated[
+        Moment | None, Field(description="Only batches created at or after this time (ISO 8601; UTC if no zone).")
+    ] = None,
+    created_before: Annotated[Moment | None, Field(description="Only batches created before this time.")] = None,
+    limit: Annotated[int, Field(ge=1, le=100)] = 20,
+    label: Annotated[str | None, Field(description="Only batches created here with this label.")] = None,
+    cursor: Annotated[
+        str | None,
+        Field(pattern=MESSAGE_BATCH_ID_PATTERN, description="next_cursor of the previous answer, same filters."),
+    ] = None,
+) -> Annotated[CallToolResult, MessageBatchList]:
+    """List Message Batches of this workspace, newest first, one short row each."""
+    filtered = not (status is None and created_after is None and created_before is None and label is None)
+    labelled = None if label is None else await batches_labelled(context, client, label)
+    rows: list[Row] = []
+    scanned = 0
+    more = True
+    for _ in range(_MOST_PAGES):
+        page = await client.list(limit=_UPSTREAM_PAGE if filtered else limit, after_id=cursor)
+        more = bool(page.data) and page.has_more
+        for number, batch in enumerate(page.data, start=1):
+            if created_after is not None and batch.created_at < created_after:
+                more = False  # newest first: all that follow are older still
+                break
+            cursor = batch.id
+            scanned += 1
+            if (status is None or batch.processing_status == status) and (
+                (created_before is None or batch.created_at < created_before)
+                and (labelled is None or batch.id in labelled)
+            ):
+                rows.append(_row(batch, client.now()))
+                if len(rows) == limit:
+                    more = more or number < len(page.data)
+                    break
+        if not more or len(rows) == limit:
+            break
+    made_here = await submissions_known(context, client, [row.id for row in rows])
+    for row in rows:
+        row.label = made_here[row.id].label if row.id in made_here else None
+    stopped_early = more and len(rows) < limit
+    if stopped_early:
+        message = f"Stopped after looking at {scanned:,} batches, of which {len(rows)} fit; there are older ones."
+    elif rows:
+        message = f"{len(rows)} batch{'' if len(rows) == 1 else 'es'}, newest first."
+    else:
+        message = "No batch fits." if filtered else "There are no older batches." if cursor else _NONE
+    if more:
+        message += " Call again with cursor set to next_cursor for the next ones."
+    return answer(MessageBatchList(message=message, batches=rows, next_cursor=cursor if more else None))
+
+
+def _row(batch: MessageBatch, now: datetime) -> Row:
+    counts = batch.request_counts.model_dump(exclude={"processing"}, exclude_defaults=True)
+    return Row(
+        id=batch.id,
+        processing_status=batch.processing_status,
+        created_at=batch.created_at,
+        ended_at=batch.ended_at,
+        results_until=batch.results_until if batch.readable(now) else None,
+        requests=batch.request_counts.total,
+        outcomes=counts,
+    )

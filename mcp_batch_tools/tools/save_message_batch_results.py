@@ -1,0 +1,195 @@
+"""Saving all results of a batch: `save_message_batch_results`."""
+
+from dataclasses import asdict
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from mcp.server.mcpserver import Context
+from mcp_types import CallToolResult
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.models import MessageBatch, MessageBatchId
+from mcp_batch_tools.api.untrusted import as_name
+from mcp_batch_tools.ledger.errors import LedgerError
+from mcp_batch_tools.pricing.prices import Prices, load_prices
+from mcp_batch_tools.results.download import SavedFile, save_results
+from mcp_batch_tools.results.formats import SUFFIXES
+from mcp_batch_tools.results.lines import Tally
+from mcp_batch_tools.results.paths import default_results_folder, place_for
+from mcp_batch_tools.tools.acts import in_ledger
+from mcp_batch_tools.tools.answers import Client, NextStep, answer, moment, wait_step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CENTI_CENT = Decimal("0.0001")
+
+SavePath = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=1000,
+        description="File inside the results folder; its name ends in .jsonl, .jsonl.gz or .parquet.",
+    ),
+]
+
+
+class ModelTokens(BaseModel):
+    """Tokens of one model, and what they cost; the cost is absent where the list of prices has no such model."""
+
+    model: str
+    input: int
+    cache_write_5m: int
+    cache_write_1h: int
+    cache_read: int
+    output: int
+    cost_usd: float | None = None
+
+
+class Saved(BaseModel):
+    """All results are in the file, each line checked, and the file is on the disk."""
+
+    id: str
+    type: Literal["message_batch_results_saved"]
+    message: str
+    path: str
+    bytes: int
+    sha256: str
+    already_saved: bool = Field(description="The very same file was there before; nothing was written.")
+    lines: dict[str, int] = Field(description="Lines by outcome.")
+    tokens: list[ModelTokens]
+    cost_usd: float | None = Field(None, description="Absent where a model has no known price.")
+    prices_of: str = Field(description="Date of the list of prices.")
+
+
+class NotSaved(BaseModel):
+    """There is nothing that could be saved, now or any more."""
+
+    id: str
+    type: Literal["message_batch_results_not_saved"]
+    processing_status: str
+    message: str
+    next_steps: list[NextStep]
+
+
+class SaveAnswer(RootModel[Annotated[Saved | NotSaved, Field(discriminator="type")]]):
+    """The answer of `save_message_batch_results`."""
+
+    model_config = ConfigDict(json_schema_extra={"type": "object"})
+
+
+async def save_message_batch_results(
+    message_batch_id: MessageBatchId,
+    client: Client,
+    context: Context[Any, Any],
+    path: SavePath | None = None,
+    overwrite: Annotated[bool, Field(description="Replace a file that is there.")] = False,
+) -> Annotated[CallToolResult, SaveAnswer]:
+    """Save all results of an ended Message Batch to a file, checked line by line, and say what they cost.
+
+    Without path the file is <message_batch_id>.jsonl in the results folder.
+    """
+    batch = await client.retrieve(message_batch_id)
+    if not batch.readable(client.now()):
+        message, steps = unreadable(batch)
+        return answer(
+            NotSaved(
+                id=batch.id,
+                type="message_batch_results_not_saved",
+                processing_status=batch.processing_status,
+                message=message,
+                next_steps=steps,
+            )
+        )
+    place = place_of(context, batch.id, path)
+    return answer(await save(client, context, batch, place, overwrite=overwrite))
+
+
+def unreadable(batch: MessageBatch) -> tuple[str, list[NextStep]]:
+    """Why there are no results to read, and what to do."""
+    if batch.ended:
+        return f"Its results were kept until {moment(batch.results_until)} and are gone.", []
+    return "It has not ended, and results can be read only after the end.", [wait_step(batch.id)]
+
+
+def place_of(context: Context[Any, Any], message_batch_id: str, path: str | None) -> "Path":
+    """Where results go. Raises `PlaceRefused`."""
+    settings = context.request_context.lifespan_context.settings
+    name = "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in message_batch_id)
+    return place_for(path, settings.results_dir or default_results_folder(), f"{name}.jsonl", SUFFIXES)
+
+
+async def save(
+    client: BatchClient, context: Context[Any, Any], batch: MessageBatch, place: "Path", *, overwrite: bool = False
+) -> Saved:
+    """Save, remember that it was saved, and tell what is in the file.
+
+    Raises:
+        ResultsNotSaved, BatchError: as `save_results`.
+        PricesRefused: the list of prices cannot be used; nothing was saved.
+    """
+    parts = context.request_context.lifespan_context
+    prices = load_prices(parts.settings.prices)
+
+    async def report(received: int, length: int | None, lines: int) -> None:
+        await context.report_progress(received, length, f"{lines:,} lines, {received / 1e6:,.0f} MB")
+
+    saved = await save_results(client, batch, place, overwrite=overwrite, report=report)
+    tokens, cost = _priced(saved.tally, prices)
+    told = "The same file was there already" if saved.already else "Saved and checked"
+    message = f"{told}: {saved.tally.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
+    try:
+        await in_ledger(lambda: parts.ledger.note_saved(batch.id, place, saved.bytes, saved.sha256, _text(cost)))
+    except LedgerError as error:
+        message += f" The ledger could not take a note of it ({error}), so a later delete will not know of this file."
+    return _told(batch, saved, message, tokens, cost, prices)
+
+
+def _told(
+    batch: MessageBatch,
+    saved: SavedFile,
+    message: str,
+    tokens: list[ModelTokens],
+    cost: Decimal | None,
+    prices: Prices,
+) -> Saved:
+    return Saved(
+        id=batch.id,
+        type="message_batch_results_saved",
+        message=message,
+        path=str(saved.path),
+        bytes=saved.bytes,
+        sha256=saved.sha256,
+        already_saved=saved.already,
+        lines=dict(saved.tally.outcomes),
+        tokens=tokens,
+        cost_usd=None if cost is None else float(cost.quantize(_CENTI_CENT)),
+        prices_of=prices.date,
+    )
+
+
+def _priced(tally: Tally, prices: Prices) -> tuple[list[ModelTokens], Decimal | None]:
+    """Tokens and cost by model, and the whole cost where every model has a price."""
+    rows = []
+    whole: Decimal | None = Decimal(0)
+    for model, tokens in tally.tokens.items():
+        cost = prices.cost(model, tokens)
+        whole = None if whole is None or cost is None else whole + cost
+        cost_usd = None if cost is None else float(cost.quantize(_CENTI_CENT))
+        rows.append(ModelTokens(model=as_name(model), **asdict(tokens), cost_usd=cost_usd))
+    return rows, whole
+
+
+def _cost_in_words(cost: Decimal | None, tokens: list[ModelTokens], prices: Prices) -> str:
+    if cost is not None:
+        return (
+            f"They cost {cost.quantize(_CENTI_CENT):,} USD by the prices of {prices.date}, server tools not included."
+        )
+    unlisted = [row.model for row in tokens if row.cost_usd is None]
+    unknown = ", ".join(unlisted[:3]) + (f" and {len(unlisted) - 3} more" if len(unlisted) > 3 else "")
+    return f"What they cost is unknown: the prices of {prices.date} do not list {unknown}."
+
+
+def _text(cost: Decimal | None) -> str | None:
+    return None if cost is None else str(cost.quantize(_CENTI_CENT))
