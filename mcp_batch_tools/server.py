@@ -2,8 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -11,12 +9,13 @@ from mcp.server.mcpserver import MCPServer
 
 from mcp_batch_tools import __version__
 from mcp_batch_tools.api.client import BatchClient
-from mcp_batch_tools.clock import Clock
+from mcp_batch_tools.clock import Clock, SystemClock
 from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
+from mcp_batch_tools.tools.app import App
 from mcp_batch_tools.tools.catalogue import catalogue
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.ledger.database import Ledger
+    pass
 
 _ABOUT = "Manages Anthropic Message Batches. A batch goes from in_progress, or canceling, to ended."
 _DELETING = """\
@@ -26,39 +25,23 @@ next_steps lead to what was asked for; possible_actions are only offers. Cancel 
 _READING = "This server deletes and cancels nothing."
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What lives as long as the server runs; tools reach it through the lifespan context."""
-
-    settings: Settings
-    client: BatchClient
-
-    @cached_property
-    def ledger(self) -> "Ledger":
-        """Opened by the first act: its import would delay the start of a server."""
-        from mcp_batch_tools.ledger.database import Ledger
-
-        return Ledger(self.settings.ledger_folder)
-
-
 def create_server(
     settings: Settings,
     *,
     transport: httpx2.AsyncBaseTransport | None = None,
     clock: Clock | None = None,
     stall_seconds: float = 15,
-) -> MCPServer[Parts]:
+) -> MCPServer[App]:
     """Build the server. `transport`, `clock` and `stall_seconds` (see `BatchClient`) are the test seams."""
 
     @asynccontextmanager
-    async def lifespan(_: MCPServer[Parts]) -> AsyncIterator[Parts]:
+    async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
         async with client_of(settings, transport=transport, clock=clock, stall_seconds=stall_seconds) as client:
-            parts = Parts(settings, client)
+            app = App(settings, client, clock or SystemClock())
             try:
-                yield parts
+                yield app
             finally:
-                if "ledger" in vars(parts):
-                    parts.ledger.close()
+                app.close()
 
     return MCPServer(
         "mcp-batch-tools",

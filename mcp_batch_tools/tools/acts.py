@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
-from mcp.server.mcpserver import Context
 
 from mcp_batch_tools.api.errors import ApiError, BadAnswer, BatchError
 from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.results.publishing import sha256_of, size_of
+from mcp_batch_tools.tools.app import App, Caller
 from mcp_batch_tools.tools.consent import Granted
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _one_at_a_time = anyio.CapacityLimiter(1)
-_LONGEST_NAME = 100
 
 Result = TypeVar("Result")
 
@@ -35,7 +34,7 @@ class Act:
 
 @asynccontextmanager
 async def receipt(
-    context: Context[Any, Any], action: "Action", batch: MessageBatch, granted: Granted
+    app: App, caller: Caller, action: "Action", batch: MessageBatch, granted: Granted
 ) -> AsyncIterator[Act]:
     """Write the intent, let the act happen, write the outcome.
 
@@ -44,10 +43,9 @@ async def receipt(
     Raises:
         LedgerError: the intent could not be written, so the act has not begun.
     """
-    parts = context.request_context.lifespan_context
-    counts, name = batch.request_counts.model_dump(), client_name(context)
-    of = (parts.settings.origin, action, batch.id)
-    number = await in_ledger(lambda: parts.ledger.intend(*of, counts, granted.how, name))
+    counts, name = batch.request_counts.model_dump(), caller.name
+    of = (app.settings.origin, action, batch.id)
+    number = await in_ledger(lambda: app.ledger.intend(*of, counts, granted.how, name))
     act = Act()
     try:
         yield act
@@ -55,79 +53,65 @@ async def receipt(
         if not error.may_have_acted:
             note = f"HTTP {error.status}" if isinstance(error, ApiError | BadAnswer) else "nothing was sent"
             request_id = error.request_id if isinstance(error, ApiError | BadAnswer) else None
-            await completed(lambda: parts.ledger.complete(number, "failed", note=note, request_id=request_id))
+            await completed(lambda: app.ledger.complete(number, "failed", note=note, request_id=request_id))
         raise
 
     def done() -> None:
-        parts.ledger.complete(number, "done", request_id=act.request_id)
-        parts.ledger.settle(*of, "done", f"by receipt {number}")
+        app.ledger.complete(number, "done", request_id=act.request_id)
+        app.ledger.settle(*of, "done", f"by receipt {number}")
 
     await completed(done)
 
 
-async def settle_earlier(
-    context: Context[Any, Any], action: "Action", message_batch_id: str, outcome: "Outcome"
-) -> bool:
+async def settle_earlier(app: App, action: "Action", message_batch_id: str, outcome: "Outcome") -> bool:
     """Whether this installation began this act before without learning its outcome, which is `outcome` as seen now.
 
     The receipt is completed with it.
     """
-    parts = context.request_context.lifespan_context
-    if not parts.settings.ledger_folder.exists():
+    if not app.remembers:
         return False
-    of = (parts.settings.origin, action, message_batch_id)
+    of = (app.settings.origin, action, message_batch_id)
     try:
-        return bool(await in_ledger(lambda: parts.ledger.settle(*of, outcome, "seen by a later call")))
+        return bool(await in_ledger(lambda: app.ledger.settle(*of, outcome, "seen by a later call")))
     except LedgerError as error:
         # It stays open. What is being told does not depend on it, and must not turn into an error for it.
         _log.warning("Open receipts in %s cannot be completed: %s", error.path, error)
         return False
 
 
-async def saved_results(context: Context[Any, Any], message_batch_id: str) -> "SavedResults | None":
+async def saved_results(app: App, message_batch_id: str) -> "SavedResults | None":
     """The latest file that the results were saved to and that is still there, as long as it was; a quick look.
 
     Where the ledger cannot be read, nothing is known to be saved: looking at a batch does not need it.
     """
     try:
-        return next(iter(await _still_there(context, message_batch_id)), None)
+        return next(iter(await _still_there(app, message_batch_id)), None)
     except LedgerError as error:
         _log.warning("Which results were saved cannot be read from %s: %s", error.path, error)
         return None
 
 
-async def verified_results(context: Context[Any, Any], message_batch_id: str) -> "SavedResults | None":
+async def verified_results(app: App, message_batch_id: str) -> "SavedResults | None":
     """The same, but read to its end: the file holds what was saved, to the byte.
 
     Raises:
         LedgerError: the ledger cannot be read, so nothing must be destroyed either.
     """
-    for saved in await _still_there(context, message_batch_id):
+    for saved in await _still_there(app, message_batch_id):
         if await anyio.to_thread.run_sync(sha256_of, Path(saved.path)) == saved.sha256:
             return saved
     return None
 
 
-async def _still_there(context: Context[Any, Any], message_batch_id: str) -> "list[SavedResults]":
-    parts = context.request_context.lifespan_context
-    if not parts.settings.ledger_folder.exists():
+async def _still_there(app: App, message_batch_id: str) -> "list[SavedResults]":
+    if not app.remembers:
         return []
 
     def look() -> "list[SavedResults]":
-        ledger: Ledger = parts.ledger
+        ledger: Ledger = app.ledger
         return [saved for saved in ledger.saved(message_batch_id) if size_of(Path(saved.path)) == saved.bytes]
 
     return await in_ledger(look)
-
-
-def client_name(context: Context[Any, Any]) -> str | None:
-    """Name and version of the client, for the ledger."""
-    params = context.session.client_params
-    if params is None:
-        return None
-    parts = context.request_context.lifespan_context
-    name: str = parts.settings.redact(f"{params.client_info.name} {params.client_info.version}")
-    return name[:_LONGEST_NAME]
 
 
 async def in_ledger(work: Callable[[], Result]) -> Result:

@@ -5,23 +5,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.resolve import Resolve
 from mcp_types import CallToolResult, TextContent
 from pydantic import AwareDatetime, BaseModel, Field, PlainSerializer, WithJsonSchema
 
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.api.untrusted import all_visible
-
-
-async def _client(context: Context[Any, Any]) -> BatchClient:
-    client: BatchClient = context.request_context.lifespan_context.client
-    return client
-
-
-Client = Annotated[BatchClient, Resolve(_client)]
-"""The API client as a parameter that the model does not see."""
 
 Time = Annotated[
     AwareDatetime,

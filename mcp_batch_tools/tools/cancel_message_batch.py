@@ -1,20 +1,17 @@
 """Stopping a batch that still runs: `cancel_message_batch`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from mcp.server.elicitation import ElicitationResult
-from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import CallToolResult
 from pydantic import BaseModel
 
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
 from mcp_batch_tools.api.untrusted import as_data
 from mcp_batch_tools.tools.acts import receipt, settle_earlier
 from mcp_batch_tools.tools.answers import (
-    Client,
     NextStep,
     Time,
     WaitSeconds,
@@ -24,6 +21,7 @@ from mcp_batch_tools.tools.answers import (
     requests,
     wait_step,
 )
+from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.consent import CancelChoice, Decision, Refused, cancel_question, decided, settled
 from mcp_batch_tools.tools.get_message_batch import wait_for_end
 
@@ -46,23 +44,23 @@ class CancelAnswer(BaseModel):
     ended_at: Time | None = None
 
 
-async def _look(message_batch_id: str, client: Client) -> MessageBatch:
-    return await client.retrieve(message_batch_id)
+async def _look(message_batch_id: str, app: AppDep) -> MessageBatch:
+    return await app.client.retrieve(message_batch_id)
 
 
 Seen = Annotated[MessageBatch, Resolve(_look)]
 
 
-async def _consent(batch: Seen, context: Context[Any, Any]) -> Elicit[CancelChoice] | Decision | None:
+async def _consent(batch: Seen, app: AppDep, caller: CallerDep) -> Elicit[CancelChoice] | Decision | None:
     if batch.processing_status != "in_progress":
         return None
-    return decided(context.request_context.lifespan_context.settings, context, cancel_question(batch))
+    return decided(app, caller, cancel_question(batch))
 
 
 async def cancel_message_batch(
     message_batch_id: MessageBatchId,
-    client: Client,
-    context: Context[Any, Any],
+    app: AppDep,
+    caller: CallerDep,
     seen: Seen,
     consent: Annotated[ElicitationResult[CancelChoice], Resolve(_consent)],
     wait_seconds: WaitSeconds = 0,
@@ -72,44 +70,42 @@ async def cancel_message_batch(
     Cancellation takes a while: the batch is "canceling" until it is "ended". It cannot be undone.
     """
     if seen.processing_status != "in_progress":
-        return answer(await _settled(client, seen, await _not_needed(seen, context), wait_seconds, context))
+        return answer(await _settled(app, caller, seen, await _not_needed(seen, app), wait_seconds))
     decision = settled(consent)
     if isinstance(decision, Refused):
         return answer(_answered(seen, decision.reason, decision.message, []))
     try:
-        async with receipt(context, "cancel", seen, decision) as act:
-            seen = await client.cancel(message_batch_id)
+        async with receipt(app, caller, "cancel", seen, decision) as act:
+            seen = await app.client.cancel(message_batch_id)
             act.request_id = seen.request_id
     except ApiError as error:
         if error.status != 400:
             raise
         # Refused: it may have ended since it was seen. What it is now decides, not the wording of the refusal.
-        seen = await client.retrieve(message_batch_id)
+        seen = await app.client.retrieve(message_batch_id)
         if seen.processing_status == "in_progress":
             raise error from None
-        outcome = await _not_needed(seen, context)
+        outcome = await _not_needed(seen, app)
         if error.may_have_acted and seen.cancel_initiated_at:
             outcome = "cancellation_requested"  # by an earlier try, whose answer was lost
-        return answer(await _settled(client, seen, outcome, wait_seconds, context))
-    return answer(await _settled(client, seen, "cancellation_requested", wait_seconds, context))
+        return answer(await _settled(app, caller, seen, outcome, wait_seconds))
+    return answer(await _settled(app, caller, seen, "cancellation_requested", wait_seconds))
 
 
-async def _not_needed(batch: MessageBatch, context: Context[Any, Any]) -> Outcome:
+async def _not_needed(batch: MessageBatch, app: App) -> Outcome:
     """Why nothing is sent; what became of an earlier cancellation without an answer is plain now, too."""
     if batch.processing_status not in {"canceling", "ended"}:
         return "unknown_status"
-    await settle_earlier(context, "cancel", batch.id, "done" if batch.cancel_initiated_at else "failed")
+    await settle_earlier(app, "cancel", batch.id, "done" if batch.cancel_initiated_at else "failed")
     return "already_ended" if batch.ended else "already_canceling"
 
 
-async def _settled(
-    client: BatchClient, batch: MessageBatch, outcome: Outcome, wait_seconds: int, context: Context[Any, Any]
-) -> CancelAnswer:
+async def _settled(app: App, caller: Caller, batch: MessageBatch, outcome: Outcome, wait_seconds: int) -> CancelAnswer:
     """Wait for the end where that was asked for, then say where things stand."""
     lost = ""
     if wait_seconds and not batch.ended and outcome != "unknown_status":
         try:
-            batch, _ = await wait_for_end(client, batch.id, wait_seconds, context)
+            batch, _ = await wait_for_end(app, caller, batch.id, wait_seconds)
         except BatchError:
             # The cancellation stands although watching it failed: an error here would hide that.
             lost = " Watching it failed, so this is how it was last seen."

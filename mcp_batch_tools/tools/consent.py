@@ -11,19 +11,15 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, DeclinedElicitation
-from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import Elicit
 from pydantic import BaseModel, Field
 
 from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.api.untrusted import as_data
-from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
+from mcp_batch_tools.settings import SANDBOX_NOTE
+from mcp_batch_tools.tools.app import App, Caller
 
-Ability = Literal["able", "unable", "unknown"]
 How = Literal["asked and accepted", "host approval", "policy allow", "nothing to lose", "below the sum to ask about"]
-
-_INPUT_REQUIRED = "2026-07-28"
-"""From this protocol version on, questions travel in the answer of a call; before, as a request of the server."""
 
 
 class DeleteChoice(BaseModel):
@@ -87,30 +83,14 @@ Decision = Granted | Refused
 _STOP = "Do not retry, and do not work around it."
 
 
-def ability_of(context: Context[Any, Any]) -> Ability:
-    """Whether this client can put a form to the person.
-
-    A call that comes back with an answer was asked before: if its client says now that it cannot ask, nothing is known.
-    """
-    capabilities = context.client_capabilities
-    if capabilities is None:
-        return "unknown"
-    elicitation = capabilities.elicitation
-    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
-        return "unknown" if context.input_responses or context.request_state else "unable"
-    if (context.protocol_version or "") < _INPUT_REQUIRED and not context.session.can_send_request:
-        return "unknown"  # it could ask, but no question reaches it
-    return "able"
-
-
-def decided(settings: Settings, context: Context[Any, Any], question: Elicit[Any] | None) -> Elicit[Any] | Decision:
+def decided(app: App, caller: Caller, question: Elicit[Any] | None) -> Elicit[Any] | Decision:
     """The question where the person must be asked, else the decision. `question` is None where nothing can be lost."""
-    policy = settings.destructive
+    settings, policy = app.settings, app.settings.destructive
     if question is None:
         return Granted("nothing to lose")
     if policy == "allow":
         return Granted("policy allow")
-    ability = ability_of(context)
+    ability = caller.ability
     if ability == "able":
         return Elicit(f"{question.message} {SANDBOX_NOTE}", question.schema) if settings.sandbox else question
     if policy == "ask" and ability == "unable":

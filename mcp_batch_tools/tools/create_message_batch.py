@@ -6,12 +6,10 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 from mcp.server.elicitation import ElicitationResult
-from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import CallToolResult
 from pydantic import Field
 
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.models import MESSAGE_BATCH_ID_PATTERN
 from mcp_batch_tools.pricing.estimates import Estimate, estimate
 from mcp_batch_tools.pricing.prices import load_prices
@@ -20,7 +18,8 @@ from mcp_batch_tools.requests.paths import existing_file
 from mcp_batch_tools.requests.plan import Plan, check
 from mcp_batch_tools.requests.sources import FileSource, InlineSource, Source
 from mcp_batch_tools.tools.acts import in_ledger
-from mcp_batch_tools.tools.answers import Client, answer, requests, wait_step
+from mcp_batch_tools.tools.answers import answer, requests, wait_step
+from mcp_batch_tools.tools.app import App, AppDep, CallerDep
 from mcp_batch_tools.tools.consent import CreateChoice, Decision, Granted, Refused, create_question, decided, settled
 from mcp_batch_tools.tools.create_answers import (
     Costs,
@@ -45,7 +44,7 @@ from mcp_batch_tools.tools.sent_before import (
     unsettled_answer,
     without,
 )
-from mcp_batch_tools.tools.settling import settled_at, submissions_of
+from mcp_batch_tools.tools.settling import settled_at
 from mcp_batch_tools.tools.submitting import Submitted, Terms, submit
 
 _MOST_INLINE = 100
@@ -70,10 +69,10 @@ async def _prepare(
     retry_of: str | None,
     max_cost_usd: float | None,
     allow_duplicate: bool,
-    client: Client,
-    context: Context[Any, Any],
+    app: AppDep,
+    caller: CallerDep,
 ) -> _Prepared | NotCreated:
-    settings = context.request_context.lifespan_context.settings
+    settings = app.settings
     prices = load_prices(settings.prices)
     if (requests is None) == (requests_file is None):
         raise RequestsRefused(["give either requests or requests_file"])
@@ -83,29 +82,28 @@ async def _prepare(
         else InlineSource(requests or [])
     )
     known = settings.ledger_folder.exists()
-    last_seen = await in_ledger(lambda: submissions_of(context).last_number()) if known else 0
+    last_seen = await in_ledger(lambda: app.submissions.last_number()) if known else 0
     standing = None
     if retry_of is not None:
-        retry = await only_to_retry(context, client, source, retry_of, allow_duplicate=allow_duplicate)
+        retry = await only_to_retry(app, source, retry_of, allow_duplicate=allow_duplicate)
         if isinstance(retry, NotCreated):
             return retry
         source, standing = retry.source, retry.standing
     plan = await anyio.to_thread.run_sync(lambda: check(source, anthropic_version=settings.anthropic_version))
-    cost = await estimate(client, plan, prices)
+    cost = await estimate(app.client, plan, prices)
     costs = costs_of(cost)
     if standing is None or retry_of is None:
-        standing = await standing_of(context, client, plan, allow_duplicate=allow_duplicate)
+        standing = await standing_of(app, plan, allow_duplicate=allow_duplicate)
     elif known:
         more = continued if allow_duplicate else sent_since
-        standing = await more(context, client, plan, retry_of, standing)
+        standing = await more(app, plan, retry_of, standing)
     refusal = _too_expensive(cost, costs, [max_cost_usd, settings.max_cost_usd])
-    refusal = refusal or await _sent_before(context, client, plan, costs, standing, allow_duplicate=allow_duplicate)
+    refusal = refusal or await _sent_before(app, plan, costs, standing, allow_duplicate=allow_duplicate)
     return _Prepared(source, plan, cost, costs, standing, last_seen, refusal)
 
 
 async def _sent_before(
-    context: Context[Any, Any],
-    client: BatchClient,
+    app: App,
     plan: Plan,
     costs: Costs,
     standing: Standing,
@@ -117,30 +115,32 @@ async def _sent_before(
             CreatedBatch(id=batch, part=number + 1, requests=plan.parts[number].requests)
             for number, batch in sorted(standing.done.items())
         ]
-        return unsettled_answer(standing.unsettled, costs, done, client, allow_duplicate=allow_duplicate)
+        return unsettled_answer(standing.unsettled, costs, done, app.client, allow_duplicate=allow_duplicate)
     if len(standing.done) < len(plan.parts):
         return None
     by_id = {one.message_batch_id: one for one in standing.earlier}
     current = [by_id[batch] for _, batch in sorted(standing.done.items())]
-    return await sent_answer(context, client, current, costs, "these very requests were")
+    return await sent_answer(app, current, costs, "these very requests were")
 
 
 Ready = Annotated[_Prepared | NotCreated, Resolve(_prepare)]
 
 
-async def _consent(ready: Ready, dry_run: bool, context: Context[Any, Any]) -> Elicit[CreateChoice] | Decision | None:
+async def _consent(
+    ready: Ready, dry_run: bool, app: AppDep, caller: CallerDep
+) -> Elicit[CreateChoice] | Decision | None:
     if dry_run or isinstance(ready, NotCreated) or ready.refusal:
         return None
-    settings = context.request_context.lifespan_context.settings
+    settings = app.settings
     most = ready.estimate.most_usd
     if most is not None and most <= Decimal(str(settings.ask_above_usd)):
         return Granted("below the sum to ask about")
-    return decided(settings, context, create_question(ready.plan.requests, most, ready.estimate.prices_of))
+    return decided(app, caller, create_question(ready.plan.requests, most, ready.estimate.prices_of))
 
 
 async def create_message_batch(
-    client: Client,
-    context: Context[Any, Any],
+    app: AppDep,
+    caller: CallerDep,
     ready: Ready,
     consent: Annotated[ElicitationResult[CreateChoice], Resolve(_consent)],
     requests: Annotated[
@@ -179,8 +179,8 @@ async def create_message_batch(
     terms = Terms(
         label, retry_of, None if most is None else float(most), decision.how, allow_duplicate, ready.last_seen
     )
-    submitted = await submit(context, client, ready.source, ready.plan, terms, ready.standing)
-    key_source = context.request_context.lifespan_context.settings.key_source
+    submitted = await submit(app, caller, ready.source, ready.plan, terms, ready.standing)
+    key_source = app.settings.key_source
     return answer(_told(ready, submitted, terms, key_source))
 
 

@@ -1,14 +1,12 @@
 """Deleting one batch: `delete_message_batch`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from mcp.server.elicitation import ElicitationResult
-from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import CallToolResult
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
 from mcp_batch_tools.api.untrusted import as_data
@@ -17,7 +15,6 @@ from mcp_batch_tools.pricing.errors import PricesRefused
 from mcp_batch_tools.results.errors import ResultsNotSaved
 from mcp_batch_tools.tools.acts import receipt, settle_earlier, verified_results
 from mcp_batch_tools.tools.answers import (
-    Client,
     NextStep,
     Time,
     answer,
@@ -27,6 +24,7 @@ from mcp_batch_tools.tools.answers import (
     requests,
     wait_step,
 )
+from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.consent import (
     Decision,
     DeleteChoice,
@@ -72,12 +70,12 @@ class DeleteAnswer(RootModel[Annotated[Deleted | NotDeleted, Field(discriminator
     model_config = ConfigDict(json_schema_extra={"type": "object"})
 
 
-async def _look(message_batch_id: str, client: Client, context: Context[Any, Any]) -> MessageBatch | Deleted:
+async def _look(message_batch_id: str, app: AppDep) -> MessageBatch | Deleted:
     """The batch, or the deleted object where an earlier delete of ours, whose answer was lost, turns out to be done."""
     try:
-        return await client.retrieve(message_batch_id)
+        return await app.client.retrieve(message_batch_id)
     except ApiError as error:
-        if error.gone and await settle_earlier(context, "delete", message_batch_id, "done"):
+        if error.gone and await settle_earlier(app, "delete", message_batch_id, "done"):
             return Deleted(id=message_batch_id, type="message_batch_deleted")
         raise
 
@@ -86,23 +84,23 @@ Seen = Annotated[MessageBatch | Deleted, Resolve(_look)]
 
 
 async def _consent(
-    batch: Seen, save_results_to: str | None, context: Context[Any, Any]
+    batch: Seen, save_results_to: str | None, app: AppDep, caller: CallerDep
 ) -> Elicit[DeleteChoice | SaveOrDeleteChoice] | Decision | None:
     if isinstance(batch, Deleted) or not batch.ended:
         return None
     try:
-        save_to = None if save_results_to is None else str(place_of(context, batch.id, save_results_to))
+        save_to = None if save_results_to is None else str(place_of(app, batch.id, save_results_to))
     except PlaceRefused:
         return None  # the tool says so, and nothing is done
-    saved = await verified_results(context, batch.id)
+    saved = await verified_results(app, batch.id)
     question = delete_question(batch, saved_to=saved.path if saved else None, save_to=save_to)
-    return decided(context.request_context.lifespan_context.settings, context, question)
+    return decided(app, caller, question)
 
 
 async def delete_message_batch(
     message_batch_id: MessageBatchId,
-    client: Client,
-    context: Context[Any, Any],
+    app: AppDep,
+    caller: CallerDep,
     batch: Seen,
     consent: Annotated[ElicitationResult[DeleteChoice | SaveOrDeleteChoice], Resolve(_consent)],
     save_results_to: SavePath | None = None,
@@ -118,14 +116,14 @@ async def delete_message_batch(
         return answer(_guidance(batch))
     if save_results_to is not None:
         try:
-            place_of(context, batch.id, save_results_to)
+            place_of(app, batch.id, save_results_to)
         except PlaceRefused as error:
             message = f"Nothing was deleted, since its results could not be saved first. {explain(error, {}, None)}"
             return answer(_not_deleted(batch, "results_not_saved", message, []))
     decision = settled(consent)
     if isinstance(decision, Refused):
         return answer(_not_deleted(batch, decision.reason, decision.message, []))
-    if decision.because_saved and await verified_results(context, batch.id) is None:
+    if decision.because_saved and await verified_results(app, batch.id) is None:
         message = (
             "Nothing was deleted: the file that held its results has changed or gone since the person was asked. Call "
             "again to ask anew, or with save_results_to."
@@ -133,34 +131,34 @@ async def delete_message_batch(
         return answer(_not_deleted(batch, "results_not_saved", message, [delete_step(batch.id)]))
     saved_to = None
     wants_saving = save_results_to is not None or decision.save_first
-    if wants_saving and not batch.readable(client.now()):
+    if wants_saving and not batch.readable(app.client.now()):
         message = f"Nothing was deleted: {unreadable(batch)[0]} To delete the record, call without save_results_to."
         return answer(_not_deleted(batch, "results_not_saved", message, []))
     if wants_saving:
         try:
-            saved_to = await _saved(client, context, batch, save_results_to)
+            saved_to = await _saved(app, caller, batch, save_results_to)
         except (BatchError, PlaceRefused, ResultsNotSaved, PricesRefused) as error:
-            settings = context.request_context.lifespan_context.settings
+            settings = app.settings
             why = explain(error, {"message_batch_id": message_batch_id}, settings.key_source)
             message = f"Nothing was deleted, since its results could not be saved first. {why}"
             return answer(_not_deleted(batch, "results_not_saved", message, []))
     try:
-        async with receipt(context, "delete", batch, decision) as act:
-            deleted = await client.delete(message_batch_id)
+        async with receipt(app, caller, "delete", batch, decision) as act:
+            deleted = await app.client.delete(message_batch_id)
             act.request_id = deleted.request_id
     except ApiError as error:
         if error.status != 400:
             raise
         # Refused although it was seen as ended: what it is now decides, not the wording of the refusal.
-        batch = await _look(message_batch_id, client, context)
+        batch = await _look(message_batch_id, app)
         if not isinstance(batch, Deleted) and batch.ended:
             raise error from None
         return answer(batch if isinstance(batch, Deleted) else _guidance(batch))
     return answer(Deleted(id=deleted.id, type=deleted.type, results_saved_to=saved_to))
 
 
-async def _saved(client: BatchClient, context: Context[Any, Any], batch: MessageBatch, path: str | None) -> str:
-    return (await save(client, context, batch, place_of(context, batch.id, path))).path
+async def _saved(app: App, caller: Caller, batch: MessageBatch, path: str | None) -> str:
+    return (await save(app, caller, batch, place_of(app, batch.id, path))).path
 
 
 def _guidance(batch: MessageBatch) -> NotDeleted:

@@ -2,13 +2,11 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
 from pydantic import BaseModel, Field
 
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.models import (
     MessageBatch,
     MessageBatchId,
@@ -17,7 +15,6 @@ from mcp_batch_tools.api.models import (
 from mcp_batch_tools.api.untrusted import as_data, as_name
 from mcp_batch_tools.tools.acts import saved_results
 from mcp_batch_tools.tools.answers import (
-    Client,
     NextStep,
     Time,
     WaitSeconds,
@@ -31,6 +28,7 @@ from mcp_batch_tools.tools.answers import (
     save_step,
     wait_step,
 )
+from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.settling import submissions_known
 
 
@@ -57,33 +55,31 @@ class MessageBatchDetails(BaseModel):
 
 
 async def get_message_batch(
-    message_batch_id: MessageBatchId, client: Client, context: Context[Any, Any], wait_seconds: WaitSeconds = 0
+    message_batch_id: MessageBatchId, app: AppDep, caller: CallerDep, wait_seconds: WaitSeconds = 0
 ) -> Annotated[CallToolResult, MessageBatchDetails]:
     """Look at one Message Batch: status, request counts, until when its results last, what can be done with it now.
 
     With wait_seconds it waits for the batch to end; running out of time is no error, call it again then.
     """
-    batch, waited = await wait_for_end(client, message_batch_id, wait_seconds, context)
-    shown = details(batch, client.now(), waited if wait_seconds else None)
-    made_here = (await submissions_known(context, client, [batch.id])).get(batch.id)
+    batch, waited = await wait_for_end(app, caller, message_batch_id, wait_seconds)
+    shown = details(batch, app.client.now(), waited if wait_seconds else None)
+    made_here = (await submissions_known(app, [batch.id])).get(batch.id)
     if made_here is not None:
         shown.label, shown.estimate_usd, shown.retry_of = made_here.label, made_here.estimate_usd, made_here.retry_of
-    saved = await saved_results(context, batch.id) if batch.ended else None
+    saved = await saved_results(app, batch.id) if batch.ended else None
     if saved is not None:
         shown.results_saved_to = saved.path
         shown.cost_usd = None if saved.cost_usd is None else float(saved.cost_usd)
     return answer(shown)
 
 
-async def wait_for_end(
-    client: BatchClient, message_batch_id: str, seconds: float, context: Context[Any, Any]
-) -> tuple[MessageBatch, float]:
+async def wait_for_end(app: App, caller: Caller, message_batch_id: str, seconds: float) -> tuple[MessageBatch, float]:
     """The batch once it has ended or the time is up, and the seconds waited; progress is reported as elapsed time."""
-    looks: AsyncIterator[tuple[MessageBatch, float]] = client.watch(message_batch_id, seconds)
+    looks: AsyncIterator[tuple[MessageBatch, float]] = app.client.watch(message_batch_id, seconds)
     async for batch, elapsed in looks:
         if seconds:
             said = f"{as_name(batch.processing_status)} after {elapsed:.0f} s"
-            await context.report_progress(min(elapsed, seconds), seconds, said)
+            await caller.report_progress(min(elapsed, seconds), seconds, said)
     return batch, elapsed
 
 

@@ -1,9 +1,8 @@
 """Listing batches: `list_message_batches`."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
-from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -13,10 +12,10 @@ from mcp_batch_tools.api.models import (
     ProcessingStatus,
 )
 from mcp_batch_tools.tools.answers import (
-    Client,
     Time,
     answer,
 )
+from mcp_batch_tools.tools.app import AppDep
 from mcp_batch_tools.tools.settling import batches_labelled, submissions_known
 
 _UPSTREAM_PAGE = 1000
@@ -57,8 +56,7 @@ class MessageBatchList(BaseModel):
 
 
 async def list_message_batches(
-    client: Client,
-    context: Context[Any, Any],
+    app: AppDep,
     status: Annotated[ProcessingStatus | None, Field(description="Only batches with this status.")] = None,
     created_after: Annotated[
         Moment | None, Field(description="Only batches created at or after this time (ISO 8601; UTC if no zone).")
@@ -73,12 +71,12 @@ async def list_message_batches(
 ) -> Annotated[CallToolResult, MessageBatchList]:
     """List Message Batches of this workspace, newest first, one short row each."""
     filtered = not (status is None and created_after is None and created_before is None and label is None)
-    labelled = None if label is None else await batches_labelled(context, client, label)
+    labelled = None if label is None else await batches_labelled(app, label)
     rows: list[Row] = []
     scanned = 0
     more = True
     for _ in range(_MOST_PAGES):
-        page = await client.list(limit=_UPSTREAM_PAGE if filtered else limit, after_id=cursor)
+        page = await app.client.list(limit=_UPSTREAM_PAGE if filtered else limit, after_id=cursor)
         more = bool(page.data) and page.has_more
         for number, batch in enumerate(page.data, start=1):
             if created_after is not None and batch.created_at < created_after:
@@ -90,13 +88,13 @@ async def list_message_batches(
                 (created_before is None or batch.created_at < created_before)
                 and (labelled is None or batch.id in labelled)
             ):
-                rows.append(_row(batch, client.now()))
+                rows.append(_row(batch, app.client.now()))
                 if len(rows) == limit:
                     more = more or number < len(page.data)
                     break
         if not more or len(rows) == limit:
             break
-    made_here = await submissions_known(context, client, [row.id for row in rows])
+    made_here = await submissions_known(app, [row.id for row in rows])
     for row in rows:
         row.label = made_here[row.id].label if row.id in made_here else None
     stopped_early = more and len(rows) < limit

@@ -6,20 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
 from pydantic import BaseModel, Field
 
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import ApiError, BadAnswer
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
 from mcp_batch_tools.api.untrusted import Boundary, as_data, as_name
 from mcp_batch_tools.results.lines import Outcome, ResultLine, WrongLine
 from mcp_batch_tools.results.pages import Scan, api_pieces, saved_pieces, scan
 from mcp_batch_tools.tools.acts import saved_results
-from mcp_batch_tools.tools.answers import Client, NextStep, answer
+from mcp_batch_tools.tools.answers import NextStep, answer
+from mcp_batch_tools.tools.app import App, AppDep
 from mcp_batch_tools.tools.save_message_batch_results import unreadable
 
 _MOST_BYTES = 14_000
@@ -123,8 +122,7 @@ class _Page:
 
 async def read_message_batch_results(
     message_batch_id: MessageBatchId,
-    client: Client,
-    context: Context[Any, Any],
+    app: AppDep,
     outcome: Outcome | None = None,
     custom_ids: Annotated[list[CustomId] | None, Field(min_length=1, max_length=100)] = None,
     limit: Annotated[int, Field(ge=1, le=100)] = 10,
@@ -137,15 +135,15 @@ async def read_message_batch_results(
 
     To get all of them whole, use save_message_batch_results.
     """
-    saved = await saved_results(context, message_batch_id)
+    saved = await saved_results(app, message_batch_id)
     try:
-        batch = await client.retrieve(message_batch_id)
+        batch = await app.client.retrieve(message_batch_id)
     except ApiError as error:
         if saved is None or not error.gone:
             raise
         batch = _deleted(message_batch_id)
     path = Path(saved.path) if saved is not None and saved.path.endswith((".jsonl", ".jsonl.gz")) else None
-    if path is None and not batch.readable(client.now()):
+    if path is None and not batch.readable(app.client.now()):
         message, steps = unreadable(batch)
         return answer(_told(batch, message, steps))
     offset = int(cursor or 0)
@@ -156,12 +154,12 @@ async def read_message_batch_results(
 
     page = empty()
     try:
-        found = await _scanned(client, batch, path, offset, page)
+        found = await _scanned(app, batch, path, offset, page)
     except (OSError, EOFError, zlib.error):
-        if path is None or not batch.readable(client.now()):
+        if path is None or not batch.readable(app.client.now()):
             raise
         path, page = None, empty()  # the saved file is gone or broken since it was looked at
-        found = await _scanned(client, batch, path, offset, page)
+        found = await _scanned(app, batch, path, offset, page)
     told = _told(batch, _message(page, found, boundary, filtered=bool(outcome or custom_ids), first=offset == 0), [])
     told.results = page.rows
     told.read_from = str(path) if path else "the API"
@@ -178,13 +176,13 @@ def _deleted(message_batch_id: str) -> MessageBatch:
     )
 
 
-async def _scanned(client: BatchClient, batch: MessageBatch, path: Path | None, offset: int, page: _Page) -> Scan:
+async def _scanned(app: App, batch: MessageBatch, path: Path | None, offset: int, page: _Page) -> Scan:
     opened: AbstractAsyncContextManager[AsyncIterator[bytes]] = (
-        saved_pieces(path, offset) if path else api_pieces(client, batch.id, offset)
+        saved_pieces(path, offset) if path else api_pieces(app.client, batch.id, offset)
     )
     async with opened as pieces:
         try:
-            return await scan(pieces, offset, page.wants, client.monotonic, lambda: page.full)
+            return await scan(pieces, offset, page.wants, app.client.monotonic, lambda: page.full)
         except WrongLine as error:
             raise BadAnswer(str(error), endpoint="results", status=200, request_id=None) from error
 

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
-from mcp.server.mcpserver import Context
 
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import BadAnswer
 from mcp_batch_tools.requests.errors import RequestsRefused
 from mcp_batch_tools.requests.fingerprint import by_custom_id, canonical, custom_id_and_params, digest, pairs_of
@@ -17,10 +15,11 @@ from mcp_batch_tools.requests.sources import Source
 from mcp_batch_tools.results.lines import ResultLine, WrongLine
 from mcp_batch_tools.results.pages import api_pieces, saved_pieces, scan
 from mcp_batch_tools.tools.acts import in_ledger, saved_results
+from mcp_batch_tools.tools.app import App
 from mcp_batch_tools.tools.create_answers import NotCreated
 from mcp_batch_tools.tools.save_message_batch_results import unreadable
 from mcp_batch_tools.tools.sent_before import Standing, blocking, sent_answer, unsettled_answer
-from mcp_batch_tools.tools.settling import settle_open, submissions_of
+from mcp_batch_tools.tools.settling import settle_open
 
 _REFUSED = frozenset(
     {
@@ -71,7 +70,7 @@ class Retry:
 
 
 async def only_to_retry(
-    context: Context[Any, Any], client: BatchClient, source: Source, message_batch_id: str, *, allow_duplicate: bool
+    app: App, source: Source, message_batch_id: str, *, allow_duplicate: bool
 ) -> Retry | NotCreated:
     """The requests of `source` that expired, were canceled or failed on the server's side in that batch.
 
@@ -81,17 +80,17 @@ async def only_to_retry(
     Raises:
         RequestsRefused: there are none, or the results cannot be read.
     """
-    worth = await _worth_retrying(context, client, message_batch_id)
+    worth = await _worth_retrying(app, message_batch_id)
     standing = Standing(duplicate=allow_duplicate)
-    if not context.request_context.lifespan_context.settings.ledger_folder.exists():
+    if not app.remembers:
         return await _selected(Selected(source, worth, b"", b""), message_batch_id, standing)
-    submissions = submissions_of(context)
-    open_ones = [one for one in await settle_open(context, client) if one.submission.retry_of == message_batch_id]
+    submissions = app.submissions
+    open_ones = [one for one in await settle_open(app) if one.submission.retry_of == message_batch_id]
     before = await in_ledger(lambda: submissions.hashes(message_batch_id))
     retries = await in_ledger(lambda: submissions.retries_of(message_batch_id))
-    unsettled = blocking(open_ones, retries, client, by=lambda one: one.retry_of, allow_duplicate=allow_duplicate)
+    unsettled = blocking(open_ones, retries, app.client, by=lambda one: one.retry_of, allow_duplicate=allow_duplicate)
     if unsettled:
-        return unsettled_answer(unsettled, None, [], client, allow_duplicate=allow_duplicate)
+        return unsettled_answer(unsettled, None, [], app.client, allow_duplicate=allow_duplicate)
     ids = [one.message_batch_id for one in retries if one.message_batch_id]
     if allow_duplicate or not ids:
         return await _selected(Selected(source, worth, before, b""), message_batch_id, standing)
@@ -102,7 +101,7 @@ async def only_to_retry(
         await _selected(Selected(source, worth, before, b""), message_batch_id, standing)  # which says that
         earlier = [one for one in reversed(retries) if one.message_batch_id]
         what = f"what is worth it of {message_batch_id} was"
-        answer = await sent_answer(context, client, earlier, None, what)
+        answer = await sent_answer(app, earlier, None, what)
         answer.message += " To retry what failed there, give it as retry_of."
         return answer
 
@@ -118,13 +117,13 @@ async def _selected(source: Selected, message_batch_id: str, standing: Standing)
     return Retry(source, standing)
 
 
-async def _worth_retrying(context: Context[Any, Any], client: BatchClient, message_batch_id: str) -> dict[str, bool]:
+async def _worth_retrying(app: App, message_batch_id: str) -> dict[str, bool]:
     """Custom ids of results that hold no answer, and whether the very same request is worth another try."""
-    saved = await saved_results(context, message_batch_id)
+    saved = await saved_results(app, message_batch_id)
     path = Path(saved.path) if saved is not None and saved.path.endswith((".jsonl", ".jsonl.gz")) else None
     if path is None:  # a batch whose results were saved may have been deleted
-        batch = await client.retrieve(message_batch_id)
-        if not batch.readable(client.now()):
+        batch = await app.client.retrieve(message_batch_id)
+        if not batch.readable(app.client.now()):
             why = unreadable(batch)[0].rstrip(".").lower()
             raise RequestsRefused([f"{message_batch_id} cannot be retried: {why}"])
     worth: dict[str, bool] = {}
@@ -137,11 +136,11 @@ async def _worth_retrying(context: Context[Any, Any], client: BatchClient, messa
     offset: int | None = 0
     while offset is not None:
         opened: AbstractAsyncContextManager[Any] = (
-            saved_pieces(path, offset) if path else api_pieces(client, message_batch_id, offset)
+            saved_pieces(path, offset) if path else api_pieces(app.client, message_batch_id, offset)
         )
         async with opened as pieces:
             try:
-                offset = (await scan(pieces, offset, note, client.monotonic)).next_offset
+                offset = (await scan(pieces, offset, note, app.client.monotonic)).next_offset
             except WrongLine as error:
                 raise BadAnswer(str(error), endpoint="results", status=200, request_id=None) from error
     return worth

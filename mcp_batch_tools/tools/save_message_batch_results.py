@@ -2,13 +2,11 @@
 
 from dataclasses import asdict
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId
 from mcp_batch_tools.api.untrusted import as_name
 from mcp_batch_tools.ledger.errors import LedgerError
@@ -18,7 +16,8 @@ from mcp_batch_tools.results.formats import SUFFIXES
 from mcp_batch_tools.results.lines import Tally
 from mcp_batch_tools.results.paths import default_results_folder, place_for
 from mcp_batch_tools.tools.acts import in_ledger
-from mcp_batch_tools.tools.answers import Client, NextStep, answer, moment, wait_step
+from mcp_batch_tools.tools.answers import NextStep, answer, moment, wait_step
+from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,8 +80,8 @@ class SaveAnswer(RootModel[Annotated[Saved | NotSaved, Field(discriminator="type
 
 async def save_message_batch_results(
     message_batch_id: MessageBatchId,
-    client: Client,
-    context: Context[Any, Any],
+    app: AppDep,
+    caller: CallerDep,
     path: SavePath | None = None,
     overwrite: Annotated[bool, Field(description="Replace a file that is there.")] = False,
 ) -> Annotated[CallToolResult, SaveAnswer]:
@@ -90,8 +89,8 @@ async def save_message_batch_results(
 
     Without path the file is <message_batch_id>.jsonl in the results folder.
     """
-    batch = await client.retrieve(message_batch_id)
-    if not batch.readable(client.now()):
+    batch = await app.client.retrieve(message_batch_id)
+    if not batch.readable(app.client.now()):
         message, steps = unreadable(batch)
         return answer(
             NotSaved(
@@ -102,8 +101,8 @@ async def save_message_batch_results(
                 next_steps=steps,
             )
         )
-    place = place_of(context, batch.id, path)
-    return answer(await save(client, context, batch, place, overwrite=overwrite))
+    place = place_of(app, batch.id, path)
+    return answer(await save(app, caller, batch, place, overwrite=overwrite))
 
 
 def unreadable(batch: MessageBatch) -> tuple[str, list[NextStep]]:
@@ -113,34 +112,31 @@ def unreadable(batch: MessageBatch) -> tuple[str, list[NextStep]]:
     return "It has not ended, and results can be read only after the end.", [wait_step(batch.id)]
 
 
-def place_of(context: Context[Any, Any], message_batch_id: str, path: str | None) -> "Path":
+def place_of(app: App, message_batch_id: str, path: str | None) -> "Path":
     """Where results go. Raises `PlaceRefused`."""
-    settings = context.request_context.lifespan_context.settings
+    settings = app.settings
     name = "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in message_batch_id)
     return place_for(path, settings.results_dir or default_results_folder(), f"{name}.jsonl", SUFFIXES)
 
 
-async def save(
-    client: BatchClient, context: Context[Any, Any], batch: MessageBatch, place: "Path", *, overwrite: bool = False
-) -> Saved:
+async def save(app: App, caller: Caller, batch: MessageBatch, place: "Path", *, overwrite: bool = False) -> Saved:
     """Save, remember that it was saved, and tell what is in the file.
 
     Raises:
         ResultsNotSaved, BatchError: as `save_results`.
         PricesRefused: the list of prices cannot be used; nothing was saved.
     """
-    parts = context.request_context.lifespan_context
-    prices = load_prices(parts.settings.prices)
+    prices = load_prices(app.settings.prices)
 
     async def report(received: int, length: int | None, lines: int) -> None:
-        await context.report_progress(received, length, f"{lines:,} lines, {received / 1e6:,.0f} MB")
+        await caller.report_progress(received, length, f"{lines:,} lines, {received / 1e6:,.0f} MB")
 
-    saved = await save_results(client, batch, place, overwrite=overwrite, report=report)
+    saved = await save_results(app.client, batch, place, overwrite=overwrite, report=report)
     tokens, cost = _priced(saved.tally, prices)
     told = "The same file was there already" if saved.already else "Saved and checked"
     message = f"{told}: {saved.tally.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
     try:
-        await in_ledger(lambda: parts.ledger.note_saved(batch.id, place, saved.bytes, saved.sha256, _text(cost)))
+        await in_ledger(lambda: app.ledger.note_saved(batch.id, place, saved.bytes, saved.sha256, _text(cost)))
     except LedgerError as error:
         message += f" The ledger could not take a note of it ({error}), so a later delete will not know of this file."
     return _told(batch, saved, message, tokens, cost, prices)

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
-
-from mcp.server.mcpserver import Context
 
 from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import ApiError
@@ -14,8 +12,9 @@ from mcp_batch_tools.requests.plan import Plan
 from mcp_batch_tools.submissions.sending import SETTLED_AFTER
 from mcp_batch_tools.tools.acts import in_ledger, saved_results
 from mcp_batch_tools.tools.answers import NextStep
+from mcp_batch_tools.tools.app import App
 from mcp_batch_tools.tools.create_answers import Costs, CreatedBatch, NotCreated, not_created
-from mcp_batch_tools.tools.settling import FOUND, Candidate, Unsettled, settle_open, settled_at, submissions_of
+from mcp_batch_tools.tools.settling import FOUND, Candidate, Unsettled, settle_open, settled_at
 
 if TYPE_CHECKING:
     from mcp_batch_tools.submissions.store import Submission
@@ -37,50 +36,44 @@ class Standing:
     duplicate: bool = False
 
 
-async def standing_of(
-    context: Context[Any, Any], client: BatchClient, plan: Plan, *, allow_duplicate: bool
-) -> Standing:
+async def standing_of(app: App, plan: Plan, *, allow_duplicate: bool) -> Standing:
     """What was sent of a plan while results last, part by part, by whichever key, in whatever order and spelling.
 
     With `allow_duplicate`, a duplicate that stopped in the middle is completed before another one is begun.
     """
-    if not context.request_context.lifespan_context.settings.ledger_folder.exists():
+    if not app.remembers:
         return Standing()
-    submissions = submissions_of(context)
+    submissions = app.submissions
     numbers = _numbers(plan)
-    unsettled = [one for one in await settle_open(context, client) if one.submission.fingerprint in numbers]
-    same = await in_ledger(lambda: submissions.same(numbers, client.now()))
-    unsettled = blocking(unsettled, same, client, by=_by_fingerprint, allow_duplicate=allow_duplicate)
+    unsettled = [one for one in await settle_open(app) if one.submission.fingerprint in numbers]
+    same = await in_ledger(lambda: submissions.same(numbers, app.client.now()))
+    unsettled = blocking(unsettled, same, app.client, by=_by_fingerprint, allow_duplicate=allow_duplicate)
     created = [one for one in same if one.outcome == "created"]
     if not allow_duplicate or len(_batches(created, numbers)) < len(plan.parts):
         return Standing(_batches(created, numbers), created, unsettled)
     standing = Standing(earlier=created, unsettled=unsettled, duplicate=True)
-    return await continued(context, client, plan, None, standing)
+    return await continued(app, plan, None, standing)
 
 
-async def continued(
-    context: Context[Any, Any], client: BatchClient, plan: Plan, retry_of: str | None, standing: Standing
-) -> Standing:
+async def continued(app: App, plan: Plan, retry_of: str | None, standing: Standing) -> Standing:
     """The same with what the latest duplicate of a plan has created, where that stopped in the middle."""
-    submissions, numbers = submissions_of(context), _numbers(plan)
-    latest = await in_ledger(lambda: submissions.latest_duplicate(plan.fingerprint, retry_of, client.now()))
+    submissions, numbers = app.submissions, _numbers(plan)
+    latest = await in_ledger(lambda: submissions.latest_duplicate(plan.fingerprint, retry_of, app.client.now()))
     done = _batches([one for one in latest if one.outcome == "created"], numbers)
     if latest and latest[0].submission and len(done) < len(plan.parts):
         return replace(standing, done=done, submission=latest[0].submission)
     return standing
 
 
-async def sent_since(
-    context: Context[Any, Any], client: BatchClient, plan: Plan, retry_of: str, standing: Standing
-) -> Standing:
+async def sent_since(app: App, plan: Plan, retry_of: str, standing: Standing) -> Standing:
     """The same with what was sent as it is, and not as a retry, since the batch that is to be retried."""
-    submissions, numbers = submissions_of(context), _numbers(plan)
+    submissions, numbers = app.submissions, _numbers(plan)
     retried = (await in_ledger(lambda: submissions.of_batches([retry_of]))).get(retry_of)
     since = retried.number if retried else 0
-    same = await in_ledger(lambda: submissions.same(numbers, client.now()))
+    same = await in_ledger(lambda: submissions.same(numbers, app.client.now()))
     others = [one for one in same if one.number > since and one.retry_of is None]
     created = [one for one in others if one.outcome == "created"]
-    unsettled = blocking([], others, client, by=_by_fingerprint, allow_duplicate=False)
+    unsettled = blocking([], others, app.client, by=_by_fingerprint, allow_duplicate=False)
     return replace(standing, done=_batches(created, numbers), earlier=created, unsettled=unsettled)
 
 
@@ -169,9 +162,7 @@ def _why(candidates: list[Candidate]) -> str:
     return f"{why}. Show the user the candidates: only if none of them is the one"
 
 
-async def sent_answer(
-    context: Context[Any, Any], client: BatchClient, earlier: "list[Submission]", costs: Costs | None, what: str
-) -> NotCreated:
+async def sent_answer(app: App, earlier: "list[Submission]", costs: Costs | None, what: str) -> NotCreated:
     """The guided answer where all of it was sent before: `what` that is, and `earlier` part by part."""
     created = {one.message_batch_id or "": one for one in earlier}
     batches = [
@@ -182,7 +173,7 @@ async def sent_answer(
     label = created[first].label
     labelled = f", labelled {as_data(label, most=100)}" if label else ""
     inferred = [batch for batch, one in created.items() if one.note == FOUND]
-    state, there = await _state(context, client, created[first])
+    state, there = await _state(app, created[first])
     use = f"Use {'that batch' if len(batches) == 1 else 'those batches'}; " if there else ""
     message = (
         f"Nothing was sent: {what} sent before, on {created[first].time[:10]}{labelled}, as {', '.join(created)}. "
@@ -206,17 +197,17 @@ def inferred_words(batches: list[str]) -> str:
     )
 
 
-async def _state(context: Context[Any, Any], client: BatchClient, earlier: "Submission") -> tuple[str, bool]:
+async def _state(app: App, earlier: "Submission") -> tuple[str, bool]:
     """What can be said of a batch, and whether it is there."""
     batch_id = earlier.message_batch_id or ""
     try:
-        batch = await client.retrieve(batch_id)
+        batch = await app.client.retrieve(batch_id)
     except ApiError as error:
         if not error.gone:
             raise
-        saved = await saved_results(context, batch_id)
+        saved = await saved_results(app, batch_id)
         where = f" Its results are saved in {saved.path}." if saved else ""
-        if earlier.origin != context.request_context.lifespan_context.settings.origin:
+        if earlier.origin != app.settings.origin:
             return (
                 f"This key does not see {batch_id}: it was deleted, or it belongs to another workspace.{where}",
                 False,

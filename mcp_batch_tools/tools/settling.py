@@ -3,21 +3,20 @@
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mcp.server.mcpserver import Context
 from pydantic import BaseModel
 
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.submissions.sending import SETTLED_AFTER, Attempt, Found, in_time, look_for
 from mcp_batch_tools.tools.acts import completed, in_ledger
 from mcp_batch_tools.tools.answers import Time
+from mcp_batch_tools.tools.app import App
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.submissions.store import Submission, Submissions
+    from mcp_batch_tools.submissions.store import Submission
 
 FOUND = "found in the list by its number of requests, its answer was lost"
 """The note of a submission whose batch is inferred."""
@@ -41,68 +40,58 @@ class Unsettled:
     candidates: list[Candidate]
 
 
-def submissions_of(context: Context[Any, Any]) -> "Submissions":
-    """The submissions of this installation to this API."""
-    from mcp_batch_tools.submissions.store import Submissions  # which imports the ledger
-
-    parts = context.request_context.lifespan_context
-    return Submissions(parts.ledger, parts.settings.endpoint, parts.settings.origin)
-
-
-async def submissions_known(
-    context: Context[Any, Any], client: BatchClient, message_batch_ids: list[str]
-) -> "dict[str, Submission]":
+async def submissions_known(app: App, message_batch_ids: list[str]) -> "dict[str, Submission]":
     """What this installation knows of these batches; nothing where the ledger cannot be read, as looking needs none."""
-    if not context.request_context.lifespan_context.settings.ledger_folder.exists():
+    if not app.remembers:
         return {}
     try:
-        await settle_open(context, client)
-        return await in_ledger(lambda: submissions_of(context).of_batches(message_batch_ids))
+        await settle_open(app)
+        return await in_ledger(lambda: app.submissions.of_batches(message_batch_ids))
     except (LedgerError, BatchError) as error:
         _log.warning("What was submitted cannot be told: %s", error)
         return {}
 
 
-async def batches_labelled(context: Context[Any, Any], client: BatchClient, label: str) -> set[str]:
+async def batches_labelled(app: App, label: str) -> set[str]:
     """The batches that were created here with this label.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    if not context.request_context.lifespan_context.settings.ledger_folder.exists():
+    if not app.remembers:
         return set()
-    await settle_open(context, client)
-    return await in_ledger(lambda: submissions_of(context).labelled(label))
+    await settle_open(app)
+    return await in_ledger(lambda: app.submissions.labelled(label))
 
 
-async def settle_open(context: Context[Any, Any], client: BatchClient) -> list[Unsettled]:
+async def settle_open(app: App) -> list[Unsettled]:
     """Find out what became of every open submission, and return those of which that cannot be told now."""
     unsettled = []
-    for submission in await in_ledger(lambda: submissions_of(context).open()):
-        if submission.over > client.now() and not submission.sent_whole:
+    for submission in await in_ledger(lambda: app.submissions.open()):
+        if submission.over > app.client.now() and not submission.sent_whole:
             unsettled.append(Unsettled(submission, []))  # somebody is at work on it
             continue
-        found = await settle(context, client, submission, patient=False)
+        found = await settle(app, submission, patient=False)
         if found.outcome == "unknown":
             unsettled.append(Unsettled(submission, [candidate(batch) for batch in found.candidates]))
     return unsettled
 
 
-async def settle(context: Context[Any, Any], client: BatchClient, lost: "Submission", *, patient: bool) -> Found:
+async def settle(app: App, lost: "Submission", *, patient: bool) -> Found:
     """Look for the batch of a submission that was sent, and complete its row where it is plain what became of it."""
-    submissions = submissions_of(context)
+    submissions = app.submissions
     if lost.sent_whole is False:
         note = "the server stopped before all of it was sent"
         await completed(lambda: submissions.settle(lost, "failed", note=note))
         return Found("absent", [])
-    if not await _same_workspace(context, client, lost):
+    if not await _same_workspace(app, lost):
         return Found("unknown", [])
 
     async def known(message_batch_ids: list[str]) -> set[str]:
         return set(await in_ledger(lambda: submissions.of_batches(message_batch_ids)))
 
     attempt = attempt_of(lost)
-    found = await look_for(client, attempt, known, patient=patient)
+    found = await look_for(app.client, attempt, known, patient=patient)
     if found.outcome == "absent":
         note = "not in the list of batches"
         await completed(lambda: submissions.settle(lost, "failed", note=note))
@@ -126,14 +115,14 @@ def attempt_of(submission: "Submission") -> Attempt:
     return Attempt(submission.requests, submission.began, submission.over, submission.newest_before, submission.anchor)
 
 
-async def _same_workspace(context: Context[Any, Any], client: BatchClient, lost: "Submission") -> bool:
+async def _same_workspace(app: App, lost: "Submission") -> bool:
     """Whether this key can see what the key that sent it sees: a list of another workspace says nothing."""
-    if lost.origin == context.request_context.lifespan_context.settings.origin:
+    if lost.origin == app.settings.origin:
         return True
     if lost.newest_before is None:
         return False
     try:
-        await client.retrieve(lost.newest_before)
+        await app.client.retrieve(lost.newest_before)
     except ApiError as error:
         if error.gone:
             return False

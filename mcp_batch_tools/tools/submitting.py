@@ -7,9 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from mcp.server.mcpserver import Context
 
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.errors import Failure
 from mcp_batch_tools.ledger.errors import LedgerError
@@ -25,10 +23,11 @@ from mcp_batch_tools.submissions.sending import (
     cannot_have_acted,
     newest,
 )
-from mcp_batch_tools.tools.acts import client_name, completed, in_ledger
+from mcp_batch_tools.tools.acts import completed, in_ledger
+from mcp_batch_tools.tools.app import App, Caller
 from mcp_batch_tools.tools.create_answers import CreatedBatch
 from mcp_batch_tools.tools.sent_before import Standing
-from mcp_batch_tools.tools.settling import Candidate, candidate, settle, submissions_of
+from mcp_batch_tools.tools.settling import Candidate, candidate, settle
 
 if TYPE_CHECKING:
     from mcp_batch_tools.submissions.store import Claim
@@ -70,8 +69,8 @@ class Submitted:
 
 
 async def submit(
-    context: Context[Any, Any],
-    client: BatchClient,
+    app: App,
+    caller: Caller,
     source: Source,
     plan: Plan,
     terms: Terms,
@@ -84,7 +83,7 @@ async def submit(
         if number in standing.done:
             progress.created.append(_told(number, part, standing.done[number]))
         else:
-            sending = _Sending(context, client, plan, number, terms, standing, before, progress)
+            sending = _Sending(app, caller, plan, number, terms, standing, before, progress)
             await sending.send(source)
             if progress.stopped:
                 break
@@ -96,8 +95,8 @@ async def submit(
 class _Sending:
     """One part on its way."""
 
-    context: Context[Any, Any]
-    client: BatchClient
+    app: App
+    caller: Caller
     plan: Plan
     number: int
     terms: Terms
@@ -107,7 +106,7 @@ class _Sending:
 
     async def send(self, source: Source) -> None:
         """Write the intent, send, and write the outcome."""
-        submissions = submissions_of(self.context)
+        submissions = self.app.submissions
         try:
             claim = await self._intend()
         except (BatchError, LedgerError) as error:
@@ -119,7 +118,7 @@ class _Sending:
         part = self.plan.parts[self.number]
         upload = Upload(body(source, part), self._reporting(claim))
         try:
-            batch = await self.client.create(upload, length=body_length(part))
+            batch = await self.app.client.create(upload, length=body_length(part))
         except BatchError as error:
             if cannot_have_acted(error, upload):
                 note = f"{type(error).__name__} before the batch can have been created"
@@ -142,15 +141,15 @@ class _Sending:
         with anyio.CancelScope(shield=True):
             await completed(lambda: submissions.created(claim, batch.id, request_id=batch.request_id))
         self.progress.created.append(_told(self.number, part, batch.id))
-        await self.context.report_progress(self.before + part.bytes, self.plan.bytes, self._name)
+        await self.caller.report_progress(self.before + part.bytes, self.plan.bytes, self._name)
 
     @property
     def _name(self) -> str:
         return f"part {self.number + 1} of {len(self.plan.parts)}"
 
     async def _intend(self) -> "Claim | None":
-        before = await newest(self.client)
-        part, terms, now = self.plan.parts[self.number], self.terms, self.client.now()
+        before = await newest(self.app.client)
+        part, terms, now = self.plan.parts[self.number], self.terms, self.app.client.now()
         share = part.bytes / self.plan.bytes
         what: dict[str, Any] = {
             "submission": self.standing.submission,
@@ -165,12 +164,12 @@ class _Sending:
             "retry_of": terms.retry_of,
             "estimate_usd": None if terms.estimate_usd is None else terms.estimate_usd * share,
             "consent": terms.consent,
-            "client": client_name(self.context),
+            "client": self.caller.name,
             "newest_before": before.id if before else None,
             "newest_at": before.created_at.isoformat() if before else None,
         }
         return await in_ledger(
-            lambda: submissions_of(self.context).intend(
+            lambda: self.app.submissions.intend(
                 now=now,
                 until=now + UPLOADING,
                 open_since=now - SETTLED_AFTER,
@@ -181,11 +180,11 @@ class _Sending:
         )
 
     def _reporting(self, claim: "Claim") -> Callable[[int, bool], Any]:
-        submissions, watch = submissions_of(self.context), Watch(self.client)
+        submissions, watch = self.app.submissions, Watch(self.app.client)
 
         async def report(sent: int, last: bool) -> None:
             if sent:
-                await self.context.report_progress(self.before + sent, self.plan.bytes, self._name)
+                await self.caller.report_progress(self.before + sent, self.plan.bytes, self._name)
             until = watch.until(last=last)  # last of all, as a client that does not read can hold up the progress
             if until and not await in_ledger(lambda: submissions.extend(claim, until, sent_whole=last)):
                 # Nobody waits for this one any more, and what it would create could be created twice.
@@ -196,14 +195,14 @@ class _Sending:
 
     async def _look(self, claim: "Claim", error: BatchError, refused: str | None) -> None:
         """Find out what became of a part that was sent whole; one that was `refused` was so if it is in no list."""
-        submissions = submissions_of(self.context)
+        submissions = self.app.submissions
         found, lost = Found("unknown", []), None
         try:
             # It says that nobody is at work on it any more, which is when others may look for it, too.
-            await in_ledger(lambda: submissions.extend(claim, self.client.now(), sent_whole=True))
+            await in_ledger(lambda: submissions.extend(claim, self.app.client.now(), sent_whole=True))
             lost = seen = await in_ledger(lambda: submissions.of_claim(claim))
             if seen is not None and seen.outcome is None:
-                found = await settle(self.context, self.client, seen, patient=True)
+                found = await settle(self.app, seen, patient=True)
                 if refused is not None and found.not_listed:
                     await in_ledger(lambda: submissions.settle(seen, "failed", note=refused))
                 lost = await in_ledger(lambda: submissions.of_claim(claim))  # others may have found out more
@@ -217,12 +216,12 @@ class _Sending:
             self.progress.failure = error
         else:
             self.progress.unknown = [candidate(batch) for batch in found.candidates]
-            self.progress.over = self.client.now()
+            self.progress.over = self.app.client.now()
 
     async def _given_up(self, claim: "Claim", upload: Upload) -> None:
-        submissions = submissions_of(self.context)
+        submissions = self.app.submissions
         if upload.whole:
-            await completed(lambda: submissions.extend(claim, self.client.now(), sent_whole=True))
+            await completed(lambda: submissions.extend(claim, self.app.client.now(), sent_whole=True))
         else:
             await completed(lambda: submissions.failed(claim, note="given up while sending"))
 

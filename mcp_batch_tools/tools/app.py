@@ -1,0 +1,111 @@
+"""What a tool works with: the parts of the server that live as long as it does, and the client that called."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import Resolve
+
+from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.clock import Clock
+from mcp_batch_tools.settings import Settings
+
+if TYPE_CHECKING:
+    from mcp_batch_tools.ledger.database import Ledger
+    from mcp_batch_tools.submissions.store import Submissions
+
+_ANY_CONTEXT = Context[Any, Any]  # the only place where the SDK's untyped context comes in
+_LONGEST_NAME = 100
+
+Ability = Literal["able", "unable", "unknown"]
+"""Whether a client can put a form to the person."""
+
+INPUT_REQUIRED = "2026-07-28"
+"""From this protocol version on, questions travel in the answer of a call; before, as a request of the server."""
+
+
+@dataclass(frozen=True)
+class App:
+    """What lives as long as the server runs."""
+
+    settings: Settings
+    client: BatchClient
+    clock: Clock
+
+    @cached_property
+    def ledger(self) -> "Ledger":
+        """Opened by the first act: its import would delay the start of a server."""
+        from mcp_batch_tools.ledger.database import Ledger
+
+        return Ledger(self.settings.ledger_folder)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether this installation has a ledger already; looking something up must not make one."""
+        return self.settings.ledger_folder.exists()
+
+    @property
+    def submissions(self) -> "Submissions":
+        """The submissions of this installation to this API."""
+        from mcp_batch_tools.submissions.store import Submissions
+
+        return Submissions(self.ledger, self.settings.endpoint, self.settings.origin)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "ledger" in vars(self):
+            self.ledger.close()
+
+
+class Caller:
+    """The client on the other side of one call: its name, what it can do, and how to tell it of progress."""
+
+    def __init__(self, context: _ANY_CONTEXT, redact: Callable[[str], str]) -> None:
+        self._context = context
+        self._redact = redact
+
+    @property
+    def name(self) -> str | None:
+        """Name and version, as it says itself; up to 100 characters, without secrets."""
+        params = self._context.session.client_params
+        if params is None:
+            return None
+        return self._redact(f"{params.client_info.name} {params.client_info.version}")[:_LONGEST_NAME]
+
+    @property
+    def ability(self) -> Ability:
+        """Whether it can put a form to the person.
+
+        A call that comes back with an answer was asked before: if its client says now that it cannot ask, nothing is
+        known.
+        """
+        capabilities = self._context.client_capabilities
+        if capabilities is None:
+            return "unknown"
+        elicitation = capabilities.elicitation
+        if elicitation is None or (elicitation.form is None and elicitation.url is not None):
+            return "unknown" if self._context.input_responses or self._context.request_state else "unable"
+        if (self._context.protocol_version or "") < INPUT_REQUIRED and not self._context.session.can_send_request:
+            return "unknown"  # it could ask, but no question reaches it
+        return "able"
+
+    async def report_progress(self, progress: float, total: float | None, message: str) -> None:
+        """Tell how far the call has come."""
+        await self._context.report_progress(progress, total, message)
+
+
+async def _app(context: _ANY_CONTEXT) -> App:
+    app: App = context.request_context.lifespan_context
+    return app
+
+
+async def _caller(context: _ANY_CONTEXT, app: Annotated[App, Resolve(_app)]) -> Caller:
+    return Caller(context, app.settings.redact)
+
+
+AppDep = Annotated[App, Resolve(_app)]
+"""The server's parts as a parameter that the model does not see."""
+CallerDep = Annotated[Caller, Resolve(_caller)]
+"""The client of this call as a parameter that the model does not see."""
