@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, get_args, get_origin
 import anyio
 
 from mcp_batch_tools import __version__
-from mcp_batch_tools.api.errors import ApiError, BadAnswer, BadSetup, BatchError, NoAnswer, NotConfigured
-from mcp_batch_tools.api.untrusted import as_data, as_name, visible
+from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse, NoResponse, NotConfigured, UnusableSetup
+from mcp_batch_tools.api.untrusted import escape_invisible, quote_name, quote_untrusted
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.server import client_of, create_server
 from mcp_batch_tools.settings import Settings, SettingsError, flag_names, variable_of
@@ -227,7 +227,7 @@ def _row(receipt: "Receipt") -> tuple[str, ...]:
         receipt.client or "",
         receipt.request_id or "",
     )
-    return tuple(visible(cell, breaks=False) for cell in cells)
+    return tuple(escape_invisible(cell, breaks=False) for cell in cells)
 
 
 def _wrong(error: BatchError, settings: Settings) -> str:
@@ -235,16 +235,19 @@ def _wrong(error: BatchError, settings: Settings) -> str:
     match error:
         case NotConfigured():
             return "no key is set; set ANTHROPIC_API_KEY, or use --sandbox, which needs none"
-        case BadSetup():
+        case UnusableSetup():
             return (
-                f"the connection cannot be set up as configured ({as_data(error.text)}); look at ANTHROPIC_BASE_URL, "
+                f"the connection cannot be set up as configured ({quote_untrusted(error.text)}); look at "
+                "ANTHROPIC_BASE_URL, "
                 "HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE"
             )
         case ApiError():
             said = (
-                as_data(error.message) if error.message else "without a message, so perhaps from something in between"
+                quote_untrusted(error.message)
+                if error.message
+                else "without a message, so perhaps from something in between"
             )
-            answered = f"HTTP {error.status} {as_name(error.type)}".rstrip() + f": {said}"
+            answered = f"HTTP {error.status} {quote_name(error.type)}".rstrip() + f": {said}"
             match error.status:
                 case 401:
                     return f"the key from {settings.key_source} was refused ({answered})"
@@ -252,17 +255,17 @@ def _wrong(error: BatchError, settings: Settings) -> str:
                     return f"the key from {settings.key_source} may not list batches ({answered})"
                 case _:
                     return f"the API answered {answered}; look at ANTHROPIC_BASE_URL"
-        case NoAnswer(reason="tls"):
+        case NoResponse(reason="tls"):
             return f"no trusted TLS connection to {settings.base_url}; set SSL_CERT_FILE for a private certificate"
-        case NoAnswer(reason="proxy"):
+        case NoResponse(reason="proxy"):
             return "the proxy refused the connection; look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
-        case NoAnswer(reason="name"):
+        case NoResponse(reason="name"):
             return f"the name in {settings.base_url} cannot be resolved; look at the network and ANTHROPIC_BASE_URL"
-        case NoAnswer(reason="timeout"):
+        case NoResponse(reason="timeout"):
             return f"{settings.base_url} did not answer in time; look at the network or the proxy"
-        case NoAnswer():
+        case NoResponse():
             return f"no connection to {settings.base_url}; look at the network, the proxy and ANTHROPIC_BASE_URL"
-        case BadAnswer():
+        case InvalidResponse():
             return f"{settings.base_url} answered, but not as the API does; look at ANTHROPIC_BASE_URL"
         case _:
             raise error

@@ -15,12 +15,20 @@ import httpx2
 from pydantic import ValidationError
 
 from mcp_batch_tools import __version__
-from mcp_batch_tools.api.errors import ApiError, BadAnswer, BadSetup, BatchError, Endpoint, NoAnswer, NotConfigured
+from mcp_batch_tools.api.errors import (
+    ApiError,
+    BatchError,
+    InvalidResponse,
+    NoResponse,
+    NotConfigured,
+    Operation,
+    UnusableSetup,
+)
 from mcp_batch_tools.api.exchange import (
     ResultStream,
     api_error,
-    bad_answer,
-    raise_no_answer,
+    invalid_response,
+    raise_no_response,
     redacted,
     request_id_of,
     result_stream,
@@ -91,7 +99,7 @@ class BatchClient:
         """Wait by this client's clock."""
         await self._clock.sleep(seconds)
 
-    def _http(self, endpoint: Endpoint) -> httpx2.AsyncClient:
+    def _http(self, endpoint: Operation) -> httpx2.AsyncClient:
         # Opened by the first call: loading the trust store would delay the start of a server.
         if self._pool is None:
             try:
@@ -103,7 +111,7 @@ class BatchClient:
                 )
             except (OSError, ValueError, ImportError, httpx2.InvalidURL) as error:
                 # A certificate file that is none, a proxy address that is none, a proxy of an unsupported kind.
-                raise BadSetup(str(error), endpoint=endpoint) from error
+                raise UnusableSetup(str(error), endpoint=endpoint) from error
         return self._pool
 
     async def create(self, body: bytes | AsyncIterable[bytes], *, length: int | None = None) -> MessageBatch:
@@ -119,7 +127,7 @@ class BatchClient:
             )
 
         again = isinstance(body, bytes)  # a stream is gone once it was read
-        return await self._repeated(attempt, lambda error: again and isinstance(error, NoAnswer) and not error.sent)
+        return await self._repeated(attempt, lambda error: again and isinstance(error, NoResponse) and not error.sent)
 
     async def count_tokens(self, params: Mapping[str, Any]) -> int:
         """How many input tokens these `params` of a request have. The API counts them free of charge."""
@@ -180,7 +188,7 @@ class BatchClient:
     async def results(self, message_batch_id: str, *, offset: int = 0) -> AsyncIterator[ResultStream]:
         """The results of an ended batch as a stream of bytes: JSON Lines, in any order, from `offset` where possible.
 
-        Only opening the stream is repeated. A break in the middle raises `NoAnswer` from the iteration.
+        Only opening the stream is repeated. A break in the middle raises `NoResponse` from the iteration.
         """
         # Compressed, a length would not be that of the file, and an offset would have no meaning.
         headers = {"accept-encoding": "identity"}
@@ -215,7 +223,7 @@ class BatchClient:
     async def _call(
         self,
         model: type[Model],
-        endpoint: Endpoint,
+        endpoint: Operation,
         method: str,
         message_batch_id: str | None,
         *,
@@ -232,7 +240,7 @@ class BatchClient:
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise NoAnswer("it came too slowly", endpoint=endpoint, reason="timeout", sent=True) from None
+            raise NoResponse("it came too slowly", endpoint=endpoint, reason="timeout", sent=True) from None
         if answer_headers is not None:
             answer_headers.update(response.headers)
         try:
@@ -241,15 +249,15 @@ class BatchClient:
             problems = error.errors(include_input=False, include_url=False, include_context=False)
             where = ".".join(str(part) for part in problems[0]["loc"])
             text = f"{where}: {problems[0]['msg']}" if where else problems[0]["msg"]
-            raise bad_answer(endpoint, response, text) from None
+            raise invalid_response(endpoint, response, text) from None
         answer._request_id = self._redact(request_id_of(response) or "")[:200] or None
         if message_batch_id is not None and getattr(answer, "id", message_batch_id) != message_batch_id:
-            raise bad_answer(endpoint, response, "it is about another batch than the one that was asked for")
+            raise invalid_response(endpoint, response, "it is about another batch than the one that was asked for")
         return answer
 
     async def _open(
         self,
-        endpoint: Endpoint,
+        endpoint: Operation,
         method: str,
         message_batch_id: str | None,
         *,
@@ -280,14 +288,14 @@ class BatchClient:
             )
             response = await http.send(request, stream=True)
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, OverflowError) as error:
-            raise BadSetup(str(error), endpoint=endpoint) from error
+            raise UnusableSetup(str(error), endpoint=endpoint) from error
         except httpx2.HTTPError as error:
-            raise_no_answer(endpoint, error)
+            raise_no_response(endpoint, error)
         if response.is_success:
             return response
         try:
             content = await whole_body(endpoint, response)
-        except (NoAnswer, BadAnswer):
+        except (NoResponse, InvalidResponse):
             content = b""  # the status is known, and says more than the loss of its explanation
         finally:
             await response.aclose()

@@ -2,10 +2,10 @@
 
 * BatchError          a call to the API failed
   - NotConfigured     there are no credentials; nothing was sent
-  - BadSetup          the configured address, proxy or certificates cannot be used; nothing was sent
+  - UnusableSetup          the configured address, proxy or certificates cannot be used; nothing was sent
   - ApiError          the API answered, with an error
-  - NoAnswer          no answer arrived: the network, TLS, a proxy, a time-out
-  - BadAnswer         an answer arrived that is not what the API promises
+  - NoResponse          no answer arrived: the network, TLS, a proxy, a time-out
+  - InvalidResponse         an answer arrived that is not what the API promises
 
 Each carries the `endpoint` it happened at; those that saw an answer carry its `status` and `request_id`.
 """
@@ -15,20 +15,20 @@ from typing import Literal
 
 from mcp_batch_tools.errors import Failure
 
-Endpoint = Literal["create", "retrieve", "list", "cancel", "delete", "results", "count_tokens"]
+Operation = Literal["create", "retrieve", "list", "cancel", "delete", "results", "count_tokens"]
 Reason = Literal["name", "connect", "tls", "proxy", "timeout", "cut"]
 
 _REFUSED_ON_THE_WAY = frozenset({401, 403, 407, 413, 429})
 _FAILED_INSIDE = frozenset({"api_error", "timeout_error", "overloaded_error"})
-_CHANGES: frozenset[Endpoint] = frozenset({"create", "cancel", "delete"})
+_CHANGES: frozenset[Operation] = frozenset({"create", "cancel", "delete"})
 
 
 class BatchError(Failure):
     """Any failure of a call to the Message Batches API."""
 
-    def __init__(self, text: str, *, endpoint: Endpoint) -> None:
+    def __init__(self, text: str, *, endpoint: Operation) -> None:
         super().__init__(text)
-        self.endpoint: Endpoint = endpoint
+        self.endpoint: Operation = endpoint
         self.earlier_try_may_have_acted = False
 
     @property
@@ -51,10 +51,10 @@ class NotConfigured(BatchError):
     """Neither an API key nor an auth token is set, so nothing was sent."""
 
 
-class BadSetup(BatchError):
+class UnusableSetup(BatchError):
     """What is configured cannot be used to connect: the address, a proxy, the certificates. Nothing was sent."""
 
-    def __init__(self, text: str, *, endpoint: Endpoint) -> None:
+    def __init__(self, text: str, *, endpoint: Operation) -> None:
         super().__init__(f"{endpoint}: {text}", endpoint=endpoint)
         self.text = text
 
@@ -70,7 +70,7 @@ class ApiError(BatchError):
         self,
         message: str,
         *,
-        endpoint: Endpoint,
+        endpoint: Operation,
         status: int,
         type: str = "",  # noqa: A002  the API's own name for it
         request_id: str | None = None,
@@ -107,10 +107,10 @@ class ApiError(BatchError):
         return self.endpoint in _CHANGES and (self.status >= 500 or self.status == 408)
 
 
-class NoAnswer(BatchError):
+class NoResponse(BatchError):
     """No whole answer arrived. `reason` says why; `sent` is false only where no byte of the request can have left."""
 
-    def __init__(self, text: str, *, endpoint: Endpoint, reason: Reason, sent: bool) -> None:
+    def __init__(self, text: str, *, endpoint: Operation, reason: Reason, sent: bool) -> None:
         super().__init__(f"{endpoint}: no answer: {text}", endpoint=endpoint)
         self.reason: Reason = reason
         self.sent = sent
@@ -119,10 +119,10 @@ class NoAnswer(BatchError):
         return self.sent and self.endpoint in _CHANGES
 
 
-class BadAnswer(BatchError):
+class InvalidResponse(BatchError):
     """An answer with a success status whose body is not what the API promises."""
 
-    def __init__(self, text: str, *, endpoint: Endpoint, status: int, request_id: str | None) -> None:
+    def __init__(self, text: str, *, endpoint: Operation, status: int, request_id: str | None) -> None:
         super().__init__(f"{endpoint}: HTTP {status}: {text}", endpoint=endpoint)
         self.text = text
         self.status = status

@@ -13,7 +13,7 @@ from typing import NoReturn
 import httpx2
 from pydantic_core import from_json, to_json
 
-from mcp_batch_tools.api.errors import ApiError, BadAnswer, Endpoint, NoAnswer, Reason
+from mcp_batch_tools.api.errors import ApiError, InvalidResponse, NoResponse, Operation, Reason
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,20}/(\d{1,18}|\*)", re.ASCII)
 _LARGEST_BODY = 32 * 1024 * 1024  # a full page of 1,000 batches is below 1 MB
@@ -32,13 +32,13 @@ def result_stream(response: httpx2.Response, offset: int) -> ResultStream:
     """The stream that an answer opens. An offset that the other side ignored makes it start at 0.
 
     Raises:
-        BadAnswer: it starts at another byte than the one asked for.
+        InvalidResponse: it starts at another byte than the one asked for.
     """
     start, length = 0, None
     if response.status_code == 206:
         told = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         if told is None or int(told[1]) != offset:
-            raise bad_answer("results", response, "it is another part of the file than the one asked for")
+            raise invalid_response("results", response, "it is another part of the file than the one asked for")
         start, length = offset, int(told[2]) if told[2] != "*" else None
     elif "content-encoding" not in response.headers and response.headers.get("content-length", "").isdecimal():
         length = int(response.headers["content-length"])
@@ -50,33 +50,33 @@ async def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
         async for chunk in response.aiter_bytes():
             yield chunk
     except httpx2.DecodingError:
-        raise bad_answer("results", response, "its compression is broken") from None
+        raise invalid_response("results", response, "its compression is broken") from None
     except httpx2.RemoteProtocolError as error:
         if "closed" in str(error):
-            raise_no_answer("results", error)
+            raise_no_response("results", error)
         # Not a break, but bytes where none can be: what came before may be wrong, too.
-        raise bad_answer("results", response, "its pieces do not fit together") from error
+        raise invalid_response("results", response, "its pieces do not fit together") from error
     except httpx2.HTTPError as error:
-        raise_no_answer("results", error)
+        raise_no_response("results", error)
 
 
-async def whole_body(endpoint: Endpoint, response: httpx2.Response) -> bytes:
+async def whole_body(endpoint: Operation, response: httpx2.Response) -> bytes:
     """The body of an answer, up to a length that none has.
 
     Raises:
-        NoAnswer: it did not arrive whole.
-        BadAnswer: it is too long, or its compression is broken.
+        NoResponse: it did not arrive whole.
+        InvalidResponse: it is too long, or its compression is broken.
     """
     body = bytearray()
     try:
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > _LARGEST_BODY:
-                raise bad_answer(endpoint, response, "it is far too long")
+                raise invalid_response(endpoint, response, "it is far too long")
     except httpx2.DecodingError:
-        raise bad_answer(endpoint, response, "its compression is broken") from None
+        raise invalid_response(endpoint, response, "its compression is broken") from None
     except httpx2.HTTPError as error:
-        raise_no_answer(endpoint, error)
+        raise_no_response(endpoint, error)
     return bytes(body)
 
 
@@ -91,7 +91,7 @@ def redacted(body: bytes, redact: Callable[[str], str]) -> bytes:
         return redact(text).encode()
 
 
-def api_error(endpoint: Endpoint, response: httpx2.Response, body: bytes, now: datetime) -> ApiError:
+def api_error(endpoint: Operation, response: httpx2.Response, body: bytes, now: datetime) -> ApiError:
     """The error that an answer without success stands for, as far as its body explains it."""
     try:
         envelope = _object(from_json(body))
@@ -130,9 +130,9 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return None
 
 
-def bad_answer(endpoint: Endpoint, response: httpx2.Response, text: str) -> BadAnswer:
+def invalid_response(endpoint: Operation, response: httpx2.Response, text: str) -> InvalidResponse:
     """The error that an unexpected body stands for."""
-    return BadAnswer(text, endpoint=endpoint, status=response.status_code, request_id=request_id_of(response))
+    return InvalidResponse(text, endpoint=endpoint, status=response.status_code, request_id=request_id_of(response))
 
 
 def request_id_of(response: httpx2.Response) -> str | None:
@@ -144,10 +144,10 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def raise_no_answer(endpoint: Endpoint, error: httpx2.HTTPError) -> NoReturn:
+def raise_no_response(endpoint: Operation, error: httpx2.HTTPError) -> NoReturn:
     """Raise what a failure below HTTP stands for."""
     sent = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError)
-    raise NoAnswer(str(error) or type(error).__name__, endpoint=endpoint, reason=_reason(error), sent=sent) from error
+    raise NoResponse(str(error) or type(error).__name__, endpoint=endpoint, reason=_reason(error), sent=sent) from error
 
 
 def _reason(error: BaseException) -> Reason:

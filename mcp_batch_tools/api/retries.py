@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt
 
-from mcp_batch_tools.api.errors import ApiError, BatchError, NoAnswer
+from mcp_batch_tools.api.errors import ApiError, BatchError, NoResponse
 from mcp_batch_tools.clock import Clock
 
 ATTEMPTS = 3
@@ -24,9 +24,9 @@ def seconds_until_repeat(error: BatchError, attempt: int) -> float | None:
     """
     backoff = min(0.5 * 2.0 ** (attempt - 1), 8.0) * random.uniform(0.75, 1)  # noqa: S311  jitter is no secret
     match error:
-        case NoAnswer(reason="tls" | "proxy" | "name"):
+        case NoResponse(reason="tls" | "proxy" | "name"):
             return None
-        case NoAnswer():
+        case NoResponse():
             return backoff
         case ApiError(should_retry=False) | ApiError(spending_limit=True):
             return None

@@ -1,7 +1,7 @@
 """Text of another's making on its way to a model or a terminal: shown as data, never able to pass for our own words.
 
 Everything that comes from inside a batch, from the API or from a client is such text: custom ids, model output, error
-messages, names. `as_data` is the one function that lets it out.
+messages, names. `quote_untrusted` is the one function that lets it out.
 """
 
 import json
@@ -28,7 +28,7 @@ class Boundary:
         self.opening, self.closing = f"<data-{word}>", f"</data-{word}>"
 
 
-def as_data(text: str, *, most: int = _INLINE, within: Boundary | None = None) -> str:
+def quote_untrusted(text: str, *, most: int = _INLINE, within: Boundary | None = None) -> str:
     """Text cut after `most` characters, with a mark that says so, in quotes or `within` the marks of a boundary.
 
     The quotes are those of JSON, so a text that holds quotes, line breaks or a closing mark cannot end them early.
@@ -36,16 +36,16 @@ def as_data(text: str, *, most: int = _INLINE, within: Boundary | None = None) -
     rest = len(text) - most
     cut = f"… ({rest:,} more characters)" if rest > 0 else ""
     if within is not None:
-        return f"{within.opening}{visible(text[:most])}{within.closing}{cut}"
-    return json.dumps(visible(text[:most], breaks=False) + cut, ensure_ascii=False)
+        return f"{within.opening}{escape_invisible(text[:most])}{within.closing}{cut}"
+    return json.dumps(escape_invisible(text[:most], breaks=False) + cut, ensure_ascii=False)
 
 
-def as_name(text: str) -> str:
+def quote_name(text: str) -> str:
     """A name or an id, as it is where it can be nothing else, and as data where it could."""
-    return text if _NAME.fullmatch(text) else as_data(text, most=60)
+    return text if _NAME.fullmatch(text) else quote_untrusted(text, most=60)
 
 
-def visible(text: str, *, breaks: bool = True) -> str:
+def escape_invisible(text: str, *, breaks: bool = True) -> str:
     """The text with every character spelled out that a reader would not see, or that would change what a reader sees.
 
     These are control characters (ANSI sequences begin with one), bidirectional overrides, zero-width characters, tags,
@@ -64,14 +64,14 @@ def _seen(character: str) -> bool:
     return category(character) not in _UNSEEN and character not in _ALSO_UNSEEN
 
 
-def all_visible(value: Any) -> Any:
+def escape_all_invisible(value: Any) -> Any:
     """The same for every string, and every key, in JSON-like data."""
     match value:
         case str():
-            return visible(value)
+            return escape_invisible(value)
         case Mapping():
-            return {visible(str(key)): all_visible(held) for key, held in value.items()}
+            return {escape_invisible(str(key)): escape_all_invisible(held) for key, held in value.items()}
         case list() | tuple():
-            return [all_visible(member) for member in value]
+            return [escape_all_invisible(member) for member in value]
         case _:
             return value

@@ -3,5 +3,5 @@
 from mcp_batch_tools.errors import Failure
 
 
-class PricesRefused(Failure):
+class InvalidPrices(Failure):
     """A list of prices that cannot be used."""

@@ -23,14 +23,14 @@ _MOST_COUNTED = 3
 class ModelEstimate:
     """One model: `input_tokens` estimated, `most_output_tokens` an upper bound.
 
-    `most_usd` is what both cost, where all that can be written to a cache is; None without a price.
+    `max_cost_usd` is what both cost, where all that can be written to a cache is; None without a price.
     """
 
     model: str
     requests: int
     input_tokens: int
     most_output_tokens: int
-    most_usd: Decimal | None
+    max_cost_usd: Decimal | None
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Estimate:
     fees: bool
 
     @property
-    def most_usd(self) -> Decimal | None:
+    def max_cost_usd(self) -> Decimal | None:
         """What the batch costs if every answer is as long as `max_tokens` allows; None where a model has no price."""
-        costs = [model.most_usd for model in self.models]
+        costs = [model.max_cost_usd for model in self.models]
         return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
 
 

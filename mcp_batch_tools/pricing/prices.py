@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from mcp_batch_tools.pricing.errors import PricesRefused
+from mcp_batch_tools.pricing.errors import InvalidPrices
 from mcp_batch_tools.results.tokens import Tokens
 
 BUILT_IN = Path(__file__).with_name("prices.json")
@@ -69,13 +69,13 @@ def load_prices(path: Path | None) -> Prices:
     """The list in this file, or the built-in one.
 
     Raises:
-        PricesRefused: the file cannot be read, or is no list of prices.
+        InvalidPrices: the file cannot be read, or is no list of prices.
     """
     try:
         return Prices.model_validate_json((path or BUILT_IN).read_bytes())
     except OSError as error:
-        raise PricesRefused(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidPrices(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise PricesRefused(f"{path} is no list of prices: {where}: {first['msg']}") from error
+        raise InvalidPrices(f"{path} is no list of prices: {where}: {first['msg']}") from error

@@ -34,19 +34,19 @@ def _in_order(value: Any) -> Any:
     return value
 
 
-def pair(custom_id: str, content: bytes) -> bytes:
+def request_digest(custom_id: str, content: bytes) -> bytes:
     """What is kept of one request; `content` is `canonical`."""
     return digest(custom_id.encode()) + digest(content)
 
 
-def pairs_of(kept: bytes) -> list[bytes]:
+def digests_of(kept: bytes) -> list[bytes]:
     """Those of all requests, in order."""
     return [kept[at : at + PAIR] for at in range(0, len(kept), PAIR)]
 
 
 def by_custom_id(kept: bytes) -> dict[bytes, bytes]:
     """The hashes of requests by those of their custom ids."""
-    return {both[:_HASH]: both[_HASH:] for both in pairs_of(kept)}
+    return {both[:_HASH]: both[_HASH:] for both in digests_of(kept)}
 
 
 def fingerprint(kept: bytes) -> str:
@@ -56,7 +56,7 @@ def fingerprint(kept: bytes) -> str:
         buckets[kept[at]] += kept[at : at + PAIR]
     whole = sha256()
     for bucket in buckets:
-        whole.update(b"".join(sorted(pairs_of(bytes(bucket)))))
+        whole.update(b"".join(sorted(digests_of(bytes(bucket)))))
     return whole.hexdigest()
 
 

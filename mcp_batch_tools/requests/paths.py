@@ -2,21 +2,21 @@
 
 from pathlib import Path
 
-from mcp_batch_tools.errors import PlaceRefused
+from mcp_batch_tools.errors import PathNotAllowed
 
 
-def existing_file(path: str, folder: Path | None) -> Path:
+def resolve_input_path(path: str, folder: Path | None) -> Path:
     """The file that `path` names inside `folder` (by default the home folder), after every link has been followed.
 
     Raises:
-        PlaceRefused: it lies outside, or there is none.
+        PathNotAllowed: it lies outside, or there is none.
     """
     root = (folder or Path.home()).resolve()
     try:
         place = (root / Path(path).expanduser()).resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)
-        raise PlaceRefused(f"the path cannot be used: {said}", folder=str(root)) from error
+        raise PathNotAllowed(f"the path cannot be used: {said}", folder=str(root)) from error
     if not place.is_relative_to(root):
-        raise PlaceRefused("the path leads out of the folder that requests are read from", folder=str(root))
+        raise PathNotAllowed("the path leads out of the folder that requests are read from", folder=str(root))
     return place

@@ -13,11 +13,11 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-from mcp_batch_tools.requests.errors import RequestsRefused
-from mcp_batch_tools.requests.fingerprint import canonical, custom_id_and_params, fingerprint, pair
+from mcp_batch_tools.requests.errors import InvalidRequests
+from mcp_batch_tools.requests.fingerprint import canonical, custom_id_and_params, fingerprint, request_digest
 from mcp_batch_tools.requests.sizes import ModelPlan
 from mcp_batch_tools.requests.sources import LONGEST, TOO_LONG, FileSource, InlineSource, Source
-from mcp_batch_tools.requests.validation import Problems, RequestChecker, WrongRequest, parse
+from mcp_batch_tools.requests.validation import InvalidRequest, Problems, RequestChecker, parse
 
 __all__ = [
     "MOST_BYTES",
@@ -30,7 +30,7 @@ __all__ = [
     "Source",
     "body",
     "body_length",
-    "check",
+    "build_plan",
 ]
 
 MOST_REQUESTS = 100_000
@@ -81,7 +81,7 @@ class Plan:
     sample: list[dict[str, Any]]
 
 
-def check(
+def build_plan(
     source: Source,
     *,
     anthropic_version: str,
@@ -92,7 +92,7 @@ def check(
     """Read all requests, check them, and plan batches of at most `most_requests`, with bodies of at most `most_bytes`.
 
     Raises:
-        RequestsRefused: with everything that is wrong with them, up to where they can be read.
+        InvalidRequests: with everything that is wrong with them, up to where they can be read.
     """
     problems = Problems()
     checker = RequestChecker(anthropic_version, betas)
@@ -106,7 +106,7 @@ def check(
                 continue
             try:
                 request = parse(raw)
-            except WrongRequest as error:
+            except InvalidRequest as error:
                 problems.add(str(error), number)
                 continue
             found = set(checker.problems(request))
@@ -123,9 +123,9 @@ def check(
                 problems.add("it is nested too deeply", number)
                 continue
             models.setdefault(params["model"], ModelPlan()).add(params, content)
-            parts.add(raw, pair(request["custom_id"], content))
+            parts.add(raw, request_digest(request["custom_id"], content))
             sample.offer(raw)
-    except RequestsRefused as error:
+    except InvalidRequests as error:
         for problem in error.problems:
             problems.say(problem)
     if twice := ids.twice():
@@ -134,7 +134,7 @@ def check(
     if not done and not problems:
         problems.say("there are no requests in it")
     if problems:
-        raise RequestsRefused(problems.sentences(source.unit))
+        raise InvalidRequests(problems.sentences(source.unit))
     return Plan(
         requests=sum(part.requests for part in done),
         bytes=sum(part.bytes for part in done),
@@ -156,7 +156,7 @@ def body(source: Source, part: Part) -> Iterator[bytes]:
     Never more than `body_length`, and only all of it where the requests are still those that were checked.
 
     Raises:
-        RequestsRefused: they have changed. What was given out by then is no JSON.
+        InvalidRequests: they have changed. What was given out by then is no JSON.
     """
     digest, left = hashlib.sha256(), part.bytes
     opening, comma = _OPENING, b""
@@ -177,7 +177,7 @@ def body(source: Source, part: Part) -> Iterator[bytes]:
     piece = b"".join(pending)
     digest.update(piece)
     if digest.hexdigest() != part.sha256:
-        raise RequestsRefused([f"{source.name} changed after it was checked"])
+        raise InvalidRequests([f"{source.name} changed after it was checked"])
     yield from _in_pieces(opening + piece + _CLOSING)
 
 
@@ -287,7 +287,7 @@ def _twice(source: Source, twice: set[int], repeated: int) -> str:
     """Name the first few pairs, for which the requests are read once more."""
     lines: dict[int, int] = {}
     pairs: list[str] = []
-    with suppress(RequestsRefused):  # told already
+    with suppress(InvalidRequests):  # told already
         for number, raw in source.open():
             known = custom_id_and_params(raw)
             identity = hash(known[0]) if known else None

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from mcp_batch_tools.requests.errors import RequestsRefused
+from mcp_batch_tools.requests.errors import InvalidRequests
 
 Unit = Literal["line", "request"]
 
@@ -49,7 +49,7 @@ class Source(Protocol):
         """Number from 1 and JSON of each request, or `TOO_LONG`; `unit` holds once the first one is there.
 
         Raises:
-            RequestsRefused: they cannot be read, at all or from here on.
+            InvalidRequests: they cannot be read, at all or from here on.
         """
         ...
 
@@ -95,7 +95,7 @@ class FileSource:
             for number, raw in _Document(blocks).requests() if document else _lines(blocks):
                 yield number, raw
         except _Broken as error:
-            raise RequestsRefused([f"after {self.unit} {number}: {error}" if number else str(error)]) from error
+            raise InvalidRequests([f"after {self.unit} {number}: {error}" if number else str(error)]) from error
 
     def _blocks(self) -> Iterator[bytes]:
         try:

@@ -24,7 +24,7 @@ _KINDS_LISTED = 20
 _KINDS_KEPT = 1000
 
 
-class WrongRequest(Exception):
+class InvalidRequest(Exception):
     """A request cannot be read. The text says why."""
 
 
@@ -72,7 +72,7 @@ def parse(raw: bytes) -> Any:
     """Parse the JSON of one request.
 
     Raises:
-        WrongRequest: it is not JSON.
+        InvalidRequest: it is not JSON.
     """
     try:
         return from_json(raw, allow_inf_nan=False, cache_strings="keys")
@@ -87,15 +87,15 @@ def _parsed_patiently(raw: bytes) -> Any:
         raise ValueError
 
     if b"\0" in raw:
-        raise WrongRequest("there are NUL bytes in it")
+        raise InvalidRequest("there are NUL bytes in it")
     try:
         return json.loads(raw.decode(), parse_constant=refuse)
     except UnicodeDecodeError:
-        raise WrongRequest("it is not UTF-8") from None
+        raise InvalidRequest("it is not UTF-8") from None
     except RecursionError:
-        raise WrongRequest("it is nested too deeply") from None
+        raise InvalidRequest("it is nested too deeply") from None
     except ValueError:
-        raise WrongRequest("it is not JSON") from None
+        raise InvalidRequest("it is not JSON") from None
 
 
 class RequestChecker:

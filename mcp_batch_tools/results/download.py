@@ -14,12 +14,12 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from mcp_batch_tools.api.client import BatchClient
-from mcp_batch_tools.api.errors import ApiError, BadAnswer, BatchError, NoAnswer
+from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse, NoResponse
 from mcp_batch_tools.api.models import MessageBatch
-from mcp_batch_tools.results.errors import ResultsNotSaved
+from mcp_batch_tools.results.errors import SaveFailed
 from mcp_batch_tools.results.formats import writer_for
-from mcp_batch_tools.results.lines import LineChecker, Tally, WrongLine
-from mcp_batch_tools.results.publishing import NameTaken, give_name, kept, size_of
+from mcp_batch_tools.results.lines import InvalidLine, ResultSummary, ResultValidator
+from mcp_batch_tools.results.publishing import NameTaken, keep_or_remove_part, publish, size_of
 
 _BLOCK = 1024 * 1024
 _SYNC_AFTER = 64 * 1024 * 1024
@@ -40,7 +40,7 @@ class SavedFile:
     path: Path
     bytes: int
     sha256: str
-    tally: Tally
+    tally: ResultSummary
     already: bool = False
 
 
@@ -54,7 +54,7 @@ async def save_results(
     where the other side cannot do that.
 
     Raises:
-        ResultsNotSaved: they could not be saved whole. What arrived lies aside, as `partial`.
+        SaveFailed: they could not be saved whole. What arrived lies aside, as `partial`.
         ApiError: there are no results, or the API refused.
     """
     there = None if overwrite else size_of(place)
@@ -64,28 +64,28 @@ async def save_results(
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         file = os.fdopen(os.open(part, flags, 0o600), "r+b")
     except OSError as error:
-        raise ResultsNotSaved(f"{part.parent} cannot be written: {error.strerror}") from error
+        raise SaveFailed(f"{part.parent} cannot be written: {error.strerror}") from error
     try:
         with file:
             tally, sha256 = await _Download(client, batch, place, file, there, report).run()
             size = file.seek(0, os.SEEK_END)
-            name = partial(give_name, part, place, overwrite=overwrite, sha256=sha256, descriptor=file.fileno())
+            name = partial(publish, part, place, overwrite=overwrite, sha256=sha256, descriptor=file.fileno())
             return SavedFile(place, size, sha256, tally, already=await anyio.to_thread.run_sync(name))
     except OSError as error:
-        raise ResultsNotSaved(f"writing failed: {error.strerror}", partial=kept(part)) from error
+        raise SaveFailed(f"writing failed: {error.strerror}", partial=keep_or_remove_part(part)) from error
     except NameTaken:
         part.unlink(missing_ok=True)
         raise
-    except ResultsNotSaved as error:
-        error.partial = kept(part)
+    except SaveFailed as error:
+        error.partial = keep_or_remove_part(part)
         raise
     except BatchError as error:
-        aside = kept(part)
+        aside = keep_or_remove_part(part)
         if aside is None:
             raise
-        raise ResultsNotSaved(f"the API failed in the middle: {error}", partial=aside) from error
+        raise SaveFailed(f"the API failed in the middle: {error}", partial=aside) from error
     except Exception:
-        kept(part)
+        keep_or_remove_part(part)
         raise
     except BaseException:
         part.unlink(missing_ok=True)  # given up from outside: nobody would be told its name
@@ -117,35 +117,35 @@ class _Download:
         self._writer.abandon()
         self._file.seek(0)
         self._file.truncate()
-        self._checker = LineChecker(self._batch.request_counts)
+        self._checker = ResultValidator(self._batch.request_counts)
         self._writer = writer_for(self._place, self._file)
         self._received = 0
         self._on_its_way = 0
         self._length: int | None = None
 
-    async def run(self) -> tuple[Tally, str]:
+    async def run(self) -> tuple[ResultSummary, str]:
         """Download until the file is whole."""
         try:
             return await self._run()
         finally:
             self._writer.abandon()
 
-    async def _run(self) -> tuple[Tally, str]:
+    async def _run(self) -> tuple[ResultSummary, str]:
         breaks = wrong = 0
         for _ in range(_MOST_REQUESTS):
             before = self._received
             try:
                 await self._pass()
                 return await anyio.to_thread.run_sync(self._finish)
-            except WrongLine as error:
+            except InvalidLine as error:
                 # Once may be an accident on the way, or two parts that did not fit together.
                 problem: Exception = error
                 wrong += 1
                 if wrong < _MOST_WRONG:
                     self._start_over()
-            except NoAnswer as error:
+            except NoResponse as error:
                 problem = error
-            except BadAnswer as error:
+            except InvalidResponse as error:
                 problem = error
                 self._start_over()
             except ApiError as error:
@@ -157,7 +157,7 @@ class _Download:
             if breaks >= _MOST_BREAKS or wrong >= _MOST_WRONG:
                 break
             await self._client.pause(min(0.25 * 2.0**breaks, 8.0))
-        raise ResultsNotSaved(_why(problem)) from problem
+        raise SaveFailed(_why(problem)) from problem
 
     async def _pass(self) -> None:
         """One request, to its end; what arrives before a break counts.
@@ -172,13 +172,13 @@ class _Download:
                 again = b""
                 self._start_over()
                 if stream.start:
-                    raise BadAnswer("it is part of another file", endpoint="results", status=206, request_id=None)
+                    raise InvalidResponse("it is part of another file", endpoint="results", status=206, request_id=None)
             self._length = length = stream.length
             if self._there not in {None, length} and length is not None and self._place.suffix == ".jsonl":
                 raise NameTaken(self._place)  # it can only be something else, so there is no need to download it
             await self._take_while_reading(_after(again, stream.chunks), length)
         if length not in {None, self._received}:
-            raise BadAnswer(
+            raise InvalidResponse(
                 f"{self._received:,} bytes arrived, and {length:,} were promised",
                 endpoint="results",
                 status=200,
@@ -211,7 +211,7 @@ class _Download:
                 try:
                     async for block in _blocks(chunks):
                         await send.send(block)
-                except (NoAnswer, BadAnswer) as error:
+                except (NoResponse, InvalidResponse) as error:
                     broken = error
                 except anyio.BrokenResourceError:
                     pass  # the other half has failed, and knows why
@@ -226,7 +226,7 @@ class _Download:
         with suppress(OSError):  # told by the last one, at the end
             await anyio.to_thread.run_sync(os.fsync, self._file.fileno(), abandon_on_cancel=False)
 
-    def _finish(self) -> tuple[Tally, str]:
+    def _finish(self) -> tuple[ResultSummary, str]:
         self._writer.write(b"", self._checker.finish())
         sha256 = self._writer.finish()
         self._file.flush()
@@ -239,7 +239,7 @@ async def _after(again: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
     async for chunk in chunks:
         if again:
             if not (chunk.startswith(again) or again.startswith(chunk)):
-                raise BadAnswer("another line came than before", endpoint="results", status=200, request_id=None)
+                raise InvalidResponse("another line came than before", endpoint="results", status=200, request_id=None)
             length = len(again)
             again, chunk = again[len(chunk) :], chunk[length:]
         if chunk:
@@ -258,7 +258,7 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             if size >= _BLOCK:
                 yield b"".join(gathered)
                 gathered, size = [], 0
-    except (NoAnswer, BadAnswer) as error:
+    except (NoResponse, InvalidResponse) as error:
         broken = error
     if gathered:
         yield b"".join(gathered)
@@ -268,11 +268,11 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def _why(problem: Exception) -> str:
     match problem:
-        case WrongLine():
+        case InvalidLine():
             return f"what arrived is not the results of the batch: {problem}"
-        case BadAnswer():
+        case InvalidResponse():
             return problem.text
-        case NoAnswer():
+        case NoResponse():
             return "the download broke again and again"
         case _:
             return "the API does not know the part of the file that was asked for"

@@ -10,7 +10,7 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Any, Protocol
 
-from mcp_batch_tools.results.errors import ResultsNotSaved
+from mcp_batch_tools.results.errors import SaveFailed
 from mcp_batch_tools.results.lines import ResultLine
 
 
@@ -73,7 +73,7 @@ class _Parquet:
             import pyarrow as pa
             import pyarrow.parquet as pq
         except ImportError:
-            raise ResultsNotSaved(
+            raise SaveFailed(
                 'saving as .parquet needs the extra: start the server with `uvx --from "mcp-batch-tools[parquet]" '
                 "mcp-batch-tools`, or save as .jsonl"
             ) from None
@@ -111,7 +111,7 @@ class _Parquet:
         self._file.flush()
         self._file.seek(0)
         if self._read(self._file).metadata.num_rows != self._count:
-            raise ResultsNotSaved("the table that was written cannot be read again")
+            raise SaveFailed("the table that was written cannot be read again")
         self._file.seek(0)
         return hashlib.file_digest(self._file, "sha256").hexdigest()
 
@@ -136,7 +136,7 @@ def writer_for(place: Path, file: BufferedRandom) -> Writer:
     """The writer that the name of `place` asks for, writing to `file`.
 
     Raises:
-        ResultsNotSaved: the library that it needs is not installed.
+        SaveFailed: the library that it needs is not installed.
     """
     suffix = next(suffix for suffix in sorted(_WRITERS, key=len, reverse=True) if place.name.endswith(suffix))
     return _WRITERS[suffix](file)

@@ -29,7 +29,7 @@ OTHERS = "others"
 """What errors and models are counted as where there are too many kinds of them to tell apart."""
 
 
-class WrongLine(Exception):
+class InvalidLine(Exception):
     """A line is not what a line of results must be. The text says which one and why."""
 
 
@@ -82,20 +82,20 @@ def parse(line: bytes, number: int) -> ResultLine:
     """Parse one line; `number` counts from 1.
 
     Raises:
-        WrongLine: it is not JSON, or has no custom id or no outcome that is known.
+        InvalidLine: it is not JSON, or has no custom id or no outcome that is known.
     """
     try:
         parsed = from_json(line, allow_inf_nan=False, cache_strings="keys")
     except ValueError:
         parsed = _parsed_patiently(line, number)
     if not isinstance(parsed, dict):
-        raise WrongLine(f"line {number:,} is no object")
+        raise InvalidLine(f"line {number:,} is no object")
     custom_id, result = parsed.get("custom_id"), parsed.get("result")
     if not isinstance(custom_id, str) or not custom_id:
-        raise WrongLine(f"line {number:,} has no custom_id")
+        raise InvalidLine(f"line {number:,} has no custom_id")
     outcome = result.get("type") if isinstance(result, dict) else None
     if not isinstance(result, dict) or outcome not in OUTCOMES:
-        raise WrongLine(f"line {number:,} has no outcome that is known")
+        raise InvalidLine(f"line {number:,} has no outcome that is known")
     return ResultLine(line, custom_id, outcome, result)
 
 
@@ -108,11 +108,11 @@ def _parsed_patiently(line: bytes, number: int) -> Any:
     try:
         return json.loads(line.decode(), parse_constant=refuse)
     except (ValueError, RecursionError):
-        raise WrongLine(f"line {number:,} is not JSON") from None
+        raise InvalidLine(f"line {number:,} is not JSON") from None
 
 
 @dataclass
-class Tally:
+class ResultSummary:
     """What the lines seen so far add up to."""
 
     lines: int = 0
@@ -153,7 +153,7 @@ class LineSplitter:
         """The lines that are complete now, without their line breaks.
 
         Raises:
-            WrongLine: one is too long to be one.
+            InvalidLine: one is too long to be one.
         """
         self._length += len(piece)
         if b"\n" not in piece:
@@ -164,15 +164,15 @@ class LineSplitter:
             last = lines.pop()
             self._parts, self._length = [last], len(last)
         if self._length > LONGEST_LINE:
-            raise WrongLine(f"a line is longer than {LONGEST_LINE:,} bytes")
+            raise InvalidLine(f"a line is longer than {LONGEST_LINE:,} bytes")
         return lines
 
 
-class LineChecker:
+class ResultValidator:
     """Takes a file in pieces, and checks that it is the whole results of a batch with these counts."""
 
     def __init__(self, expected: RequestCounts) -> None:
-        self.tally = Tally()
+        self.tally = ResultSummary()
         self._expected = expected
         self._seen: set[int] = set()
         self._splitter = LineSplitter()
@@ -186,7 +186,7 @@ class LineChecker:
         """The lines that are complete now.
 
         Raises:
-            WrongLine: one is not what it must be, its custom id was there before, or there are too many.
+            InvalidLine: one is not what it must be, its custom id was there before, or there are too many.
         """
         for line in self._splitter.feed(piece):
             yield self._checked(line)
@@ -195,14 +195,14 @@ class LineChecker:
         """The last line, where it has no newline; then the counts must be those of the batch.
 
         Raises:
-            WrongLine: they are not.
+            InvalidLine: they are not.
         """
         if last := self.rest:
             yield self._checked(last)
         for outcome in OUTCOMES:
             found, expected = self.tally.outcomes[outcome], getattr(self._expected, outcome)
             if found != expected:
-                raise WrongLine(f"the file holds {found:,} {outcome} results, and the batch has {expected:,}")
+                raise InvalidLine(f"the file holds {found:,} {outcome} results, and the batch has {expected:,}")
 
     def _checked(self, line: bytes) -> ResultLine:
         parsed = parse(line, self.tally.lines + 1)
@@ -210,11 +210,11 @@ class LineChecker:
         # the question, and it takes a fourth of the memory.
         identity = hash(parsed.custom_id)
         if identity in self._seen:
-            raise WrongLine(f"line {self.tally.lines + 1:,} has a custom_id that was there before")
+            raise InvalidLine(f"line {self.tally.lines + 1:,} has a custom_id that was there before")
         self._seen.add(identity)
         self.tally.add(parsed)
         if self.tally.lines > self._expected.total:
-            raise WrongLine(f"there are more lines than the {self._expected.total:,} requests of the batch")
+            raise InvalidLine(f"there are more lines than the {self._expected.total:,} requests of the batch")
         return parsed
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 import anyio.to_thread
 
 from mcp_batch_tools.api.client import BatchClient
-from mcp_batch_tools.results.lines import LineSplitter, ResultLine, Tally, WrongLine, parse
+from mcp_batch_tools.results.lines import InvalidLine, LineSplitter, ResultLine, ResultSummary, parse
 
 MOST_SCANNED = 256 * 1024 * 1024
 """Bytes that one page is looked for in."""
@@ -24,7 +24,7 @@ _BLOCK = 1024 * 1024
 class Scan:
     """What a look through results found. `next_offset` is where the next line begins; None at the end of the file."""
 
-    tally: Tally = field(default_factory=Tally)
+    tally: ResultSummary = field(default_factory=ResultSummary)
     unreadable: int = 0
     next_offset: int | None = None
     stopped_early: bool = False
@@ -77,7 +77,7 @@ async def scan(
     page begins with it.
 
     Raises:
-        WrongLine: a line is too long to be one.
+        InvalidLine: a line is too long to be one.
     """
     found, splitter = Scan(), LineSplitter()
     start, seen = now(), 0
@@ -103,7 +103,7 @@ async def scan(
 def _take(found: Scan, line: bytes, wanted: Callable[[ResultLine], bool]) -> bool:
     try:
         parsed = parse(line, 0)
-    except WrongLine:
+    except InvalidLine:
         found.unreadable += 1
         return True
     if not wanted(parsed):

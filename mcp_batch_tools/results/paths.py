@@ -4,8 +4,8 @@ import os
 import stat
 from pathlib import Path
 
-from mcp_batch_tools.api.untrusted import visible
-from mcp_batch_tools.errors import PlaceRefused
+from mcp_batch_tools.api.untrusted import escape_invisible
+from mcp_batch_tools.errors import PathNotAllowed
 
 FOLDER = "message-batch-results"
 
@@ -18,11 +18,11 @@ def default_results_folder() -> Path:
     return (documents if documents.is_dir() else Path.home()) / FOLDER
 
 
-def place_for(path: str | None, folder: Path, default_name: str, suffixes: tuple[str, ...]) -> Path:
+def resolve_output_path(path: str | None, folder: Path, default_name: str, suffixes: tuple[str, ...]) -> Path:
     """The file that `path` names inside `folder`: relative to it, or absolute and still inside; None is the default.
 
     Raises:
-        PlaceRefused: it lies outside (also by way of a link), is no regular file, or its name ends otherwise than in
+        PathNotAllowed: it lies outside (also by way of a link), is no regular file, or its name ends otherwise than in
             one of `suffixes`.
     """
     try:
@@ -32,20 +32,20 @@ def place_for(path: str | None, folder: Path, default_name: str, suffixes: tuple
             wanted /= default_name
         place = wanted.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL in it, a loop of links, no such user
-        raise PlaceRefused(f"the path cannot be used: {error}", folder=str(folder)) from error
-    if visible(str(place), breaks=False) != str(place):
-        raise PlaceRefused("the path holds characters that nobody would see", folder=str(root))
+        raise PathNotAllowed(f"the path cannot be used: {error}", folder=str(folder)) from error
+    if escape_invisible(str(place), breaks=False) != str(place):
+        raise PathNotAllowed("the path holds characters that nobody would see", folder=str(root))
     if not place.is_relative_to(root) or place == root:
-        raise PlaceRefused("the path leads out of the folder where files may be saved", folder=str(root))
+        raise PathNotAllowed("the path leads out of the folder where files may be saved", folder=str(root))
     if not place.name.endswith(suffixes):
-        raise PlaceRefused(f"the name must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}", folder=str(root))
+        raise PathNotAllowed(f"the name must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}", folder=str(root))
     if len(place.parts) - len(root.parts) > 8:
-        raise PlaceRefused("the path has too many folders in it", folder=str(root))
+        raise PathNotAllowed("the path has too many folders in it", folder=str(root))
     try:
         if not stat.S_ISREG(place.lstat().st_mode):
-            raise PlaceRefused("something that is no regular file has that name", folder=str(root))
+            raise PathNotAllowed("something that is no regular file has that name", folder=str(root))
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise PlaceRefused(f"the path cannot be used: {error.strerror}", folder=str(root)) from error
+        raise PathNotAllowed(f"the path cannot be used: {error.strerror}", folder=str(root)) from error
     return place

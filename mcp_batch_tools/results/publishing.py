@@ -5,17 +5,17 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from mcp_batch_tools.results.errors import ResultsNotSaved
+from mcp_batch_tools.results.errors import SaveFailed
 
 
-class NameTaken(ResultsNotSaved):
+class NameTaken(SaveFailed):
     """Another file has the name, and is left as it is."""
 
     def __init__(self, place: Path) -> None:
         super().__init__(f"{place} is there already and holds something else, which is left as it is")
 
 
-def give_name(part: Path, place: Path, *, overwrite: bool, sha256: str, descriptor: int) -> bool:
+def publish(part: Path, place: Path, *, overwrite: bool, sha256: str, descriptor: int) -> bool:
     """Give a checked file its name at once, and bring the name to the disk.
 
     `descriptor` is the open file that was checked. Returns whether the very same file had the name already; the new one
@@ -23,7 +23,7 @@ def give_name(part: Path, place: Path, *, overwrite: bool, sha256: str, descript
 
     Raises:
         NameTaken: the name is another file's.
-        ResultsNotSaved: `part` is not the file any more that was checked.
+        SaveFailed: `part` is not the file any more that was checked.
     """
     if overwrite:
         part.replace(place)
@@ -43,7 +43,7 @@ def give_name(part: Path, place: Path, *, overwrite: bool, sha256: str, descript
             part.unlink()
     if not os.path.samestat(os.fstat(descriptor), place.lstat()):
         place.unlink()
-        raise ResultsNotSaved("somebody put another file in the place of the one that was checked")
+        raise SaveFailed("somebody put another file in the place of the one that was checked")
     folder = os.open(place.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -66,7 +66,7 @@ def sha256_of(path: Path) -> str | None:
     return None
 
 
-def kept(part: Path) -> str | None:
+def keep_or_remove_part(part: Path) -> str | None:
     """The name of what there is of a file; an empty one is removed."""
     with suppress(OSError):
         if part.stat().st_size:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
 
-from mcp_batch_tools.api.errors import ApiError, BadAnswer, BatchError
+from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse
 from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.results.publishing import sha256_of, size_of
@@ -51,8 +51,8 @@ async def receipt(
         yield act
     except BatchError as error:
         if not error.may_have_acted:
-            note = f"HTTP {error.status}" if isinstance(error, ApiError | BadAnswer) else "nothing was sent"
-            request_id = error.request_id if isinstance(error, ApiError | BadAnswer) else None
+            note = f"HTTP {error.status}" if isinstance(error, ApiError | InvalidResponse) else "nothing was sent"
+            request_id = error.request_id if isinstance(error, ApiError | InvalidResponse) else None
             await completed(lambda: app.ledger.complete(number, "failed", note=note, request_id=request_id))
         raise
 
@@ -63,7 +63,7 @@ async def receipt(
     await completed(done)
 
 
-async def settle_earlier(app: App, action: "Action", message_batch_id: str, outcome: "Outcome") -> bool:
+async def complete_open_receipts(app: App, action: "Action", message_batch_id: str, outcome: "Outcome") -> bool:
     """Whether this installation began this act before without learning its outcome, which is `outcome` as seen now.
 
     The receipt is completed with it.

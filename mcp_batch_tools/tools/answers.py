@@ -9,7 +9,7 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import AwareDatetime, BaseModel, Field, PlainSerializer, WithJsonSchema
 
 from mcp_batch_tools.api.models import MessageBatch
-from mcp_batch_tools.api.untrusted import all_visible
+from mcp_batch_tools.api.untrusted import escape_all_invisible
 
 Time = Annotated[
     AwareDatetime,
@@ -33,7 +33,7 @@ class NextStep(BaseModel):
 
 def answer(facts: BaseModel | Mapping[str, Any]) -> CallToolResult:
     """The result of a tool: every fact both as structured content and as text, one line for each key."""
-    structured = all_visible(
+    structured = escape_all_invisible(
         facts.model_dump(mode="json", exclude_none=True) if isinstance(facts, BaseModel) else facts
     )
     return CallToolResult(content=[TextContent(type="text", text=_lines(structured))], structured_content=structured)
@@ -50,7 +50,7 @@ def _lines(facts: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(f"  {json.dumps(key)}: {value(held)}" for key, held in facts.items()) + "\n}"
 
 
-def moment(time: datetime) -> str:
+def format_time(time: datetime) -> str:
     """A time for a sentence: `2026-11-03 09:00 UTC`."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 

@@ -9,20 +9,27 @@ from pydantic import BaseModel
 
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
-from mcp_batch_tools.api.untrusted import as_data
-from mcp_batch_tools.tools.acts import receipt, settle_earlier
+from mcp_batch_tools.api.untrusted import quote_untrusted
+from mcp_batch_tools.tools.acts import complete_open_receipts, receipt
 from mcp_batch_tools.tools.answers import (
     NextStep,
     Time,
     WaitSeconds,
     answer,
-    moment,
+    format_time,
     outcomes,
     requests,
     wait_step,
 )
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
-from mcp_batch_tools.tools.consent import CancelChoice, Decision, Refused, cancel_question, decided, settled
+from mcp_batch_tools.tools.consent import (
+    CancelChoice,
+    Decision,
+    Refused,
+    cancel_question,
+    decision_from,
+    decision_or_question,
+)
 from mcp_batch_tools.tools.get_message_batch import wait_for_end
 
 Outcome = Literal[
@@ -54,7 +61,7 @@ Seen = Annotated[MessageBatch, Resolve(_look)]
 async def _consent(batch: Seen, app: AppDep, caller: CallerDep) -> Elicit[CancelChoice] | Decision | None:
     if batch.processing_status != "in_progress":
         return None
-    return decided(app, caller, cancel_question(batch))
+    return decision_or_question(app, caller, cancel_question(batch))
 
 
 async def cancel_message_batch(
@@ -71,7 +78,7 @@ async def cancel_message_batch(
     """
     if seen.processing_status != "in_progress":
         return answer(await _settled(app, caller, seen, await _not_needed(seen, app), wait_seconds))
-    decision = settled(consent)
+    decision = decision_from(consent)
     if isinstance(decision, Refused):
         return answer(_answered(seen, decision.reason, decision.message, []))
     try:
@@ -96,7 +103,7 @@ async def _not_needed(batch: MessageBatch, app: App) -> Outcome:
     """Why nothing is sent; what became of an earlier cancellation without an answer is plain now, too."""
     if batch.processing_status not in {"canceling", "ended"}:
         return "unknown_status"
-    await settle_earlier(app, "cancel", batch.id, "done" if batch.cancel_initiated_at else "failed")
+    await complete_open_receipts(app, "cancel", batch.id, "done" if batch.cancel_initiated_at else "failed")
     return "already_ended" if batch.ended else "already_canceling"
 
 
@@ -128,7 +135,7 @@ def _answered(batch: MessageBatch, outcome: Outcome, message: str, steps: list[N
 
 
 def _message(batch: MessageBatch, outcome: Outcome) -> str:
-    since = f" since {moment(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
+    since = f" since {format_time(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
     kept = "Requests that have finished are kept in its results, and billed."
     if batch.ended:
         ended = f"It has ended: {outcomes(batch)}."
@@ -146,7 +153,8 @@ def _message(batch: MessageBatch, outcome: Outcome) -> str:
             return f"It is being stopped already{since}; wait for it to end, and do not cancel it again."
         case "unknown_status":
             return (
-                f"This version does not know the status {as_data(batch.processing_status)}, so nothing was sent to "
+                f"This version does not know the status {quote_untrusted(batch.processing_status)}, so nothing "
+                "was sent to "
                 "stop it and nothing was changed."
             )
         case _:

@@ -15,7 +15,7 @@ from mcp.server.mcpserver.resolve import Elicit
 from pydantic import BaseModel, Field
 
 from mcp_batch_tools.api.models import MessageBatch
-from mcp_batch_tools.api.untrusted import as_data
+from mcp_batch_tools.api.untrusted import quote_untrusted
 from mcp_batch_tools.settings import SANDBOX_NOTE
 from mcp_batch_tools.tools.app import App, Caller
 
@@ -83,7 +83,7 @@ Decision = Granted | Refused
 _STOP = "Do not retry, and do not work around it."
 
 
-def decided(app: App, caller: Caller, question: Elicit[Any] | None) -> Elicit[Any] | Decision:
+def decision_or_question(app: App, caller: Caller, question: Elicit[Any] | None) -> Elicit[Any] | Decision:
     """The question where the person must be asked, else the decision. `question` is None where nothing can be lost."""
     settings, policy = app.settings, app.settings.destructive
     if question is None:
@@ -103,7 +103,7 @@ def decided(app: App, caller: Caller, question: Elicit[Any] | None) -> Elicit[An
     )
 
 
-def settled(outcome: object) -> Decision:
+def decision_from(outcome: object) -> Decision:
     """What the answer to a question comes to. Whatever is not plainly a consent is a refusal."""
     match outcome:
         case AcceptedElicitation(data=Granted() | Refused() as decision):
@@ -146,17 +146,17 @@ def delete_question(
         told.append(f"{counts.errored:,} error{'' if counts.errored == 1 else 's'}")
     were = "was" if counts.succeeded + counts.errored == 1 else "were"
     what = (
-        f"Delete {batch.id} for good? {' and '.join(told)} (created {day(batch.created_at)}, "
+        f"Delete {batch.id} for good? {' and '.join(told)} (created {format_date(batch.created_at)}, "
         f"{counts.total:,} request{'' if counts.total == 1 else 's'})"
     )
-    until = f"would otherwise last until {day(batch.results_until)}."
+    until = f"would otherwise last until {format_date(batch.results_until)}."
     if saved_to is not None:
         return Elicit(
-            f"{what} {'is' if were == 'was' else 'are'} saved here, in {as_data(saved_to)}, and {until}",
+            f"{what} {'is' if were == 'was' else 'are'} saved here, in {quote_untrusted(saved_to)}, and {until}",
             DeleteSavedChoice,
         )
     if save_to is not None:
-        first = f"will first be saved to {as_data(save_to)}; only if that succeeds is the batch deleted. They"
+        first = f"will first be saved to {quote_untrusted(save_to)}; only if that succeeds is the batch deleted. They"
         return Elicit(f"{what} {first} {until}", DeleteChoice)
     return Elicit(f"{what} {were} never saved here and {until}", SaveOrDeleteChoice)
 
@@ -166,23 +166,24 @@ def cancel_question(batch: MessageBatch) -> Elicit[CancelChoice]:
     total = batch.request_counts.total
     return Elicit(
         f"Stop {batch.id}? Up to {total:,} request{'' if total == 1 else 's'} still run{'s' if total == 1 else ''} "
-        f"(created {day(batch.created_at)}). Those that have finished stay in its results, and are billed; "
+        f"(created {format_date(batch.created_at)}). Those that have finished stay in its results, and are billed; "
         "the others are stopped and have no result.",
         CancelChoice,
     )
 
 
-def create_question(requests: int, most_usd: Decimal | None, prices_of: str) -> Elicit[CreateChoice]:
+def create_question(requests: int, max_cost_usd: Decimal | None, prices_of: str) -> Elicit[CreateChoice]:
     """The question before requests are sent that may cost more than is spent without asking."""
     cost = (
-        f"They cost {most_usd:,.2f} USD if every answer is as long as max_tokens allows, by the prices of {prices_of}"
-        if most_usd is not None
+        f"They cost {max_cost_usd:,.2f} USD if every answer is as long as max_tokens allows, by the prices of "
+        f"{prices_of}"
+        if max_cost_usd is not None
         else "What they cost is unknown, since a model has no known price"
     )
     return Elicit(f"Create a batch of {requests:,} request{'' if requests == 1 else 's'}? {cost}.", CreateChoice)
 
 
-def day(time: datetime) -> str:
+def format_date(time: datetime) -> str:
     """A day for a sentence, in UTC: `3 Nov 2026`."""
     utc = time.astimezone(UTC)
     return f"{utc.day} {utc:%b %Y}"

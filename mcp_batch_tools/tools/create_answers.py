@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from mcp_batch_tools.api.untrusted import as_name
+from mcp_batch_tools.api.untrusted import quote_name
 from mcp_batch_tools.pricing.estimates import Estimate
 from mcp_batch_tools.requests.sizes import BYTES_A_TOKEN, BYTES_A_TOKEN_OF_DOCUMENTS, TOKENS_AN_IMAGE
 from mcp_batch_tools.tools.answers import NextStep, requests
@@ -28,14 +28,14 @@ class ModelCost(BaseModel):
     requests: int
     input_tokens: int = Field(description="Estimated.")
     most_output_tokens: int = Field(description="Upper bound, from max_tokens.")
-    most_usd: float | None = Field(None, description="Of both. Absent where the price is unknown.")
+    max_cost_usd: float | None = Field(None, description="Of both. Absent where the price is unknown.")
 
 
 class Costs(BaseModel):
     """The price before anything is sent."""
 
     models: list[ModelCost]
-    most_usd: float | None = Field(None, description="Absent where a price is unknown.")
+    max_cost_usd: float | None = Field(None, description="Absent where a price is unknown.")
     prices_of: str
     input_tokens_by: str
 
@@ -109,15 +109,15 @@ def costs_of(cost: Estimate) -> Costs:
     return Costs(
         models=[
             ModelCost(
-                model=as_name(model.model),
+                model=quote_name(model.model),
                 requests=model.requests,
                 input_tokens=model.input_tokens,
                 most_output_tokens=model.most_output_tokens,
-                most_usd=None if model.most_usd is None else round(float(model.most_usd), 4),
+                max_cost_usd=None if model.max_cost_usd is None else round(float(model.max_cost_usd), 4),
             )
             for model in cost.models
         ],
-        most_usd=None if cost.most_usd is None else round(float(cost.most_usd), 4),
+        max_cost_usd=None if cost.max_cost_usd is None else round(float(cost.max_cost_usd), 4),
         prices_of=cost.prices_of,
         input_tokens_by=f"the API's count of {requests(cost.counted)}" if cost.counted else rule,
     )
@@ -125,11 +125,11 @@ def costs_of(cost: Estimate) -> Costs:
 
 def most_in_words(cost: Estimate) -> str:
     """`2.5000 USD if every answer is as long as max_tokens allows, by the prices of 2026-09-20`."""
-    if cost.most_usd is None:
-        unlisted = ", ".join(as_name(model.model) for model in cost.models if model.most_usd is None)
+    if cost.max_cost_usd is None:
+        unlisted = ", ".join(quote_name(model.model) for model in cost.models if model.max_cost_usd is None)
         return f"the cost is unknown, since the prices of {cost.prices_of} do not list {unlisted}"
     fees = ", without the fees and results of server tools," if cost.fees else ""
     return (
-        f"{cost.most_usd:,.4f} USD{fees} if every answer is as long as max_tokens allows, by the prices of "
+        f"{cost.max_cost_usd:,.4f} USD{fees} if every answer is as long as max_tokens allows, by the prices of "
         f"{cost.prices_of}"
     )

@@ -13,14 +13,22 @@ from pydantic import Field
 from mcp_batch_tools.api.models import MESSAGE_BATCH_ID_PATTERN
 from mcp_batch_tools.pricing.estimates import Estimate, estimate
 from mcp_batch_tools.pricing.prices import load_prices
-from mcp_batch_tools.requests.errors import RequestsRefused
-from mcp_batch_tools.requests.paths import existing_file
-from mcp_batch_tools.requests.plan import Plan, check
+from mcp_batch_tools.requests.errors import InvalidRequests
+from mcp_batch_tools.requests.paths import resolve_input_path
+from mcp_batch_tools.requests.plan import Plan, build_plan
 from mcp_batch_tools.requests.sources import FileSource, InlineSource, Source
 from mcp_batch_tools.tools.acts import in_ledger
 from mcp_batch_tools.tools.answers import answer, requests, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, CallerDep
-from mcp_batch_tools.tools.consent import CreateChoice, Decision, Granted, Refused, create_question, decided, settled
+from mcp_batch_tools.tools.consent import (
+    CreateChoice,
+    Decision,
+    Granted,
+    Refused,
+    create_question,
+    decision_from,
+    decision_or_question,
+)
 from mcp_batch_tools.tools.create_answers import (
     Costs,
     CreateAnswer,
@@ -75,9 +83,9 @@ async def _prepare(
     settings = app.settings
     prices = load_prices(settings.prices)
     if (requests is None) == (requests_file is None):
-        raise RequestsRefused(["give either requests or requests_file"])
+        raise InvalidRequests(["give either requests or requests_file"])
     source: Source = (
-        FileSource(existing_file(requests_file, settings.requests_dir))
+        FileSource(resolve_input_path(requests_file, settings.requests_dir))
         if requests_file is not None
         else InlineSource(requests or [])
     )
@@ -89,7 +97,7 @@ async def _prepare(
         if isinstance(retry, NotCreated):
             return retry
         source, standing = retry.source, retry.standing
-    plan = await anyio.to_thread.run_sync(lambda: check(source, anthropic_version=settings.anthropic_version))
+    plan = await anyio.to_thread.run_sync(lambda: build_plan(source, anthropic_version=settings.anthropic_version))
     cost = await estimate(app.client, plan, prices)
     costs = costs_of(cost)
     if standing is None or retry_of is None:
@@ -132,10 +140,10 @@ async def _consent(
     if dry_run or isinstance(ready, NotCreated) or ready.refusal:
         return None
     settings = app.settings
-    most = ready.estimate.most_usd
+    most = ready.estimate.max_cost_usd
     if most is not None and most <= Decimal(str(settings.ask_above_usd)):
         return Granted("below the sum to ask about")
-    return decided(app, caller, create_question(ready.plan.requests, most, ready.estimate.prices_of))
+    return decision_or_question(app, caller, create_question(ready.plan.requests, most, ready.estimate.prices_of))
 
 
 async def create_message_batch(
@@ -172,10 +180,10 @@ async def create_message_batch(
         return answer(_estimated(ready))
     if ready.refusal is not None:
         return answer(ready.refusal)
-    decision = settled(consent)
+    decision = decision_from(consent)
     if isinstance(decision, Refused):
         return answer(not_created(ready.costs, decision.reason, decision.message, []))
-    most = ready.estimate.most_usd
+    most = ready.estimate.max_cost_usd
     terms = Terms(
         label, retry_of, None if most is None else float(most), decision.how, allow_duplicate, ready.last_seen
     )
@@ -238,7 +246,7 @@ def _too_expensive(cost: Estimate, costs: Costs, limits: list[float | None]) -> 
     limit = min((limit for limit in limits if limit is not None), default=None)
     if limit is None:
         return None
-    most = cost.most_usd
+    most = cost.max_cost_usd
     if most is not None and most <= Decimal(str(limit)):
         return None
     message = (

@@ -9,18 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
-from mcp_batch_tools.api.untrusted import as_data
-from mcp_batch_tools.errors import PlaceRefused
-from mcp_batch_tools.pricing.errors import PricesRefused
-from mcp_batch_tools.results.errors import ResultsNotSaved
-from mcp_batch_tools.tools.acts import receipt, settle_earlier, verified_results
+from mcp_batch_tools.api.untrusted import quote_untrusted
+from mcp_batch_tools.errors import PathNotAllowed
+from mcp_batch_tools.pricing.errors import InvalidPrices
+from mcp_batch_tools.results.errors import SaveFailed
+from mcp_batch_tools.tools.acts import complete_open_receipts, receipt, verified_results
 from mcp_batch_tools.tools.answers import (
     NextStep,
     Time,
     answer,
     cancel_step,
     delete_step,
-    moment,
+    format_time,
     requests,
     wait_step,
 )
@@ -30,9 +30,9 @@ from mcp_batch_tools.tools.consent import (
     DeleteChoice,
     Refused,
     SaveOrDeleteChoice,
-    decided,
+    decision_from,
+    decision_or_question,
     delete_question,
-    settled,
 )
 from mcp_batch_tools.tools.failures import explain
 from mcp_batch_tools.tools.save_message_batch_results import SavePath, place_of, save, unreadable
@@ -75,7 +75,7 @@ async def _look(message_batch_id: str, app: AppDep) -> MessageBatch | Deleted:
     try:
         return await app.client.retrieve(message_batch_id)
     except ApiError as error:
-        if error.gone and await settle_earlier(app, "delete", message_batch_id, "done"):
+        if error.gone and await complete_open_receipts(app, "delete", message_batch_id, "done"):
             return Deleted(id=message_batch_id, type="message_batch_deleted")
         raise
 
@@ -90,11 +90,11 @@ async def _consent(
         return None
     try:
         save_to = None if save_results_to is None else str(place_of(app, batch.id, save_results_to))
-    except PlaceRefused:
+    except PathNotAllowed:
         return None  # the tool says so, and nothing is done
     saved = await verified_results(app, batch.id)
     question = delete_question(batch, saved_to=saved.path if saved else None, save_to=save_to)
-    return decided(app, caller, question)
+    return decision_or_question(app, caller, question)
 
 
 async def delete_message_batch(
@@ -117,10 +117,10 @@ async def delete_message_batch(
     if save_results_to is not None:
         try:
             place_of(app, batch.id, save_results_to)
-        except PlaceRefused as error:
+        except PathNotAllowed as error:
             message = f"Nothing was deleted, since its results could not be saved first. {explain(error, {}, None)}"
             return answer(_not_deleted(batch, "results_not_saved", message, []))
-    decision = settled(consent)
+    decision = decision_from(consent)
     if isinstance(decision, Refused):
         return answer(_not_deleted(batch, decision.reason, decision.message, []))
     if decision.because_saved and await verified_results(app, batch.id) is None:
@@ -137,7 +137,7 @@ async def delete_message_batch(
     if wants_saving:
         try:
             saved_to = await _saved(app, caller, batch, save_results_to)
-        except (BatchError, PlaceRefused, ResultsNotSaved, PricesRefused) as error:
+        except (BatchError, PathNotAllowed, SaveFailed, InvalidPrices) as error:
             settings = app.settings
             why = explain(error, {"message_batch_id": message_batch_id}, settings.key_source)
             message = f"Nothing was deleted, since its results could not be saved first. {why}"
@@ -175,7 +175,7 @@ def _guidance(batch: MessageBatch) -> NotDeleted:
             steps = [cancel_step(batch.id), wait_step(batch.id), delete_step(batch.id)]
         case "canceling":
             reason = "canceling"
-            since = f" since {moment(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
+            since = f" since {format_time(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
             message = (
                 f"Nothing was deleted: the batch is being canceled{since} and has not ended yet. Wait until it has, "
                 "then delete it. Do not cancel it again."
@@ -184,7 +184,8 @@ def _guidance(batch: MessageBatch) -> NotDeleted:
         case _:
             reason = "unknown_status"
             message = (
-                f"Nothing was deleted: this version does not know the status {as_data(batch.processing_status)}, and "
+                f"Nothing was deleted: this version does not know the status "
+                f"{quote_untrusted(batch.processing_status)}, and "
                 "only a batch that is surely ended is deleted. Wait, and look at it again."
             )
             steps = [wait_step(batch.id), delete_step(batch.id)]

@@ -5,13 +5,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mcp_batch_tools.api.errors import ApiError, BadAnswer, BadSetup, BatchError, NoAnswer, NotConfigured
-from mcp_batch_tools.api.untrusted import as_data, as_name
-from mcp_batch_tools.errors import Failure, PlaceRefused
+from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse, NoResponse, NotConfigured, UnusableSetup
+from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
+from mcp_batch_tools.errors import Failure, PathNotAllowed
 from mcp_batch_tools.ledger.errors import LedgerError
-from mcp_batch_tools.pricing.errors import PricesRefused
-from mcp_batch_tools.requests.errors import RequestsRefused
-from mcp_batch_tools.results.errors import ResultsNotSaved
+from mcp_batch_tools.pricing.errors import InvalidPrices
+from mcp_batch_tools.requests.errors import InvalidRequests
+from mcp_batch_tools.results.errors import SaveFailed
 
 _UNREACHED = {
     "name": "the name of its host could not be resolved",
@@ -55,11 +55,12 @@ def explain_part(error: Failure, key_source: str | None) -> str:
             return " ".join(_parts(error, {}, key_source, unknown=False))
         case LedgerError():
             return (
-                f"The ledger cannot be written to {error.path}: {as_data(str(error))}. Without it nothing more is "
+                f"The ledger cannot be written to {error.path}: {quote_untrusted(str(error))}. Without it "
+                "nothing more is "
                 "sent; the user should see to that file."
             )
-        case RequestsRefused():
-            return f"{'; '.join(as_data(problem) for problem in error.problems)}."
+        case InvalidRequests():
+            return f"{'; '.join(quote_untrusted(problem) for problem in error.problems)}."
         case _:
             raise error
 
@@ -72,21 +73,21 @@ def _parts(
     match error:
         case NotConfigured():
             what, next_step = _not_configured()
-        case BadSetup():
-            what = f"The connection to the Anthropic API cannot be set up as configured: {as_data(error.text)}."
+        case UnusableSetup():
+            what = f"The connection to the Anthropic API cannot be set up as configured: {quote_untrusted(error.text)}."
             next_step = "The user should check ANTHROPIC_BASE_URL, the proxy variables, SSL_CERT_FILE and SSL_CERT_DIR."
         case ApiError():
-            said = f": {as_data(error.message)}" if error.message else ", without a message"
-            kind = f"HTTP {error.status} {as_name(error.type)}".rstrip()
+            said = f": {quote_untrusted(error.message)}" if error.message else ", without a message"
+            kind = f"HTTP {error.status} {quote_name(error.type)}".rstrip()
             what = f"The Anthropic API answered {error.endpoint} with {kind}{said}{_request(error.request_id)}."
             next_step = _look(batch) if unknown else _after(error, arguments, key_source)
-        case NoAnswer():
+        case NoResponse():
             what = f"The Anthropic API could not be asked ({error.endpoint}): {_UNREACHED[error.reason]}."
             next_step = _look(batch) if unknown else _FIXES.get(error.reason, _AGAIN)
-        case BadAnswer():
+        case InvalidResponse():
             what = (
                 f"The Anthropic API answered {error.endpoint} with HTTP {error.status}, but the body is not what it "
-                f"should be: {as_data(error.text)}{_request(error.request_id)}."
+                f"should be: {quote_untrusted(error.text)}{_request(error.request_id)}."
             )
             next_step = _look(batch) if unknown else _ADDRESS
         case _:
@@ -111,7 +112,7 @@ def explain_arguments(tool: str, error: ValidationError) -> str:
             case _:
                 said = problem["msg"].removeprefix("Value error, ")
                 said = said[:1].lower() + said[1:]
-        problems.append(f"{as_name(name)} {said}")
+        problems.append(f"{quote_name(name)} {said}")
     ids = "; list_message_batches shows the ids" if "message_batch_id" in " ".join(problems) else ""
     return (
         f"The arguments of {tool} do not fit: {'; '.join(problems[:5])}. Nothing was sent and nothing was changed. "
@@ -124,29 +125,32 @@ def _local(error: Failure) -> str:
     match error:
         case LedgerError():
             return (
-                f"The receipt of this act cannot be written to {error.path}: {as_data(str(error))}. Without it nothing "
+                f"The receipt of this act cannot be written to {error.path}: {quote_untrusted(str(error))}. "
+                "Without it nothing "
                 "is done, so nothing was changed. The user should see to that file; then call the same tool again. (In "
                 "another folder, --state-dir, the server remembers nothing of what it sent and saved.)"
             )
-        case PlaceRefused():
+        case PathNotAllowed():
             return (
-                f"Nothing was saved: {as_data(str(error))}. Files go into {error.folder}; give a path inside it, or "
+                f"Nothing was saved: {quote_untrusted(str(error))}. Files go into {error.folder}; give a path "
+                "inside it, or "
                 "leave it out."
             )
-        case ResultsNotSaved():
+        case SaveFailed():
             aside = f" What arrived is in {error.partial}, and is not complete." if error.partial else ""
             return (
-                f"The results were not saved: {as_data(str(error), most=500)}.{aside} The batch and its results at the "
+                f"The results were not saved: {quote_untrusted(str(error), most=500)}.{aside} The batch and its "
+                "results at the "
                 "API are as they were; call the same tool again, with another path where a file is in the way."
             )
-        case RequestsRefused():
-            told = "; ".join(as_data(problem) for problem in error.problems)
+        case InvalidRequests():
+            told = "; ".join(quote_untrusted(problem) for problem in error.problems)
             return (
                 f"The requests are not in order: {told}. Nothing was sent. Correct them, all of the above at once, and "
                 "call the same tool again."
             )
-        case PricesRefused():
-            return f"Nothing was saved: {as_data(str(error))}. The user should correct the option --prices."
+        case InvalidPrices():
+            return f"Nothing was saved: {quote_untrusted(str(error))}. The user should correct the option --prices."
         case _:
             raise error
 
@@ -211,4 +215,4 @@ def _look(batch: str | None) -> str:
 
 
 def _request(request_id: str | None) -> str:
-    return f" (request {as_name(request_id)})" if request_id else ""
+    return f" (request {quote_name(request_id)})" if request_id else ""

@@ -12,7 +12,7 @@ from mcp_batch_tools.api.models import (
     MessageBatchId,
     RequestCounts,
 )
-from mcp_batch_tools.api.untrusted import as_data, as_name
+from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
 from mcp_batch_tools.tools.acts import saved_results
 from mcp_batch_tools.tools.answers import (
     NextStep,
@@ -21,7 +21,7 @@ from mcp_batch_tools.tools.answers import (
     answer,
     cancel_step,
     delete_step,
-    moment,
+    format_time,
     outcomes,
     read_step,
     requests,
@@ -78,7 +78,7 @@ async def wait_for_end(app: App, caller: Caller, message_batch_id: str, seconds:
     looks: AsyncIterator[tuple[MessageBatch, float]] = app.client.watch(message_batch_id, seconds)
     async for batch, elapsed in looks:
         if seconds:
-            said = f"{as_name(batch.processing_status)} after {elapsed:.0f} s"
+            said = f"{quote_name(batch.processing_status)} after {elapsed:.0f} s"
             await caller.report_progress(min(elapsed, seconds), seconds, said)
     return batch, elapsed
 
@@ -91,24 +91,24 @@ def details(batch: MessageBatch, now: datetime, waited: float | None) -> Message
     match batch.processing_status:
         case "in_progress":
             message = (
-                f"Still in progress{after}: {total}, created {moment(batch.created_at)}. How many have finished is not "
+                f"Still in progress{after}: {total}, created {format_time(batch.created_at)}. How many have "
+                "finished is not "
                 "known before the end."
             )
             steps = [wait_step(batch.id), cancel_step(batch.id)]
         case "canceling":
-            since = f" since {moment(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
+            since = f" since {format_time(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
             message = f"Being canceled{since}, not ended yet{after}: {total}. Wait; do not cancel it again."
             steps = [wait_step(batch.id)]
         case "ended" if readable:
-            message = f"Ended: {outcomes(batch)}. Results can be read until {moment(batch.results_until)}."
+            message = f"Ended: {outcomes(batch)}. Results can be read until {format_time(batch.results_until)}."
             steps = [read_step(batch.id), save_step(batch.id), delete_step(batch.id)]
         case "ended":
             message = f"Ended and archived: {outcomes(batch)}. Its results are gone; the record can be deleted."
             steps = [delete_step(batch.id)]
         case _:
-            message = (
-                f"This version does not know the status {as_data(batch.processing_status)}; it counts as not ended."
-            )
+            status = quote_untrusted(batch.processing_status)
+            message = f"This version does not know the status {status}; it counts as not ended."
             steps = [wait_step(batch.id)]
     return MessageBatchDetails(
         **{name: getattr(batch, name) for name in MessageBatch.model_fields.keys() & MessageBatchDetails.model_fields},

@@ -11,10 +11,10 @@ from typing import Annotated
 from mcp_types import CallToolResult
 from pydantic import BaseModel, Field
 
-from mcp_batch_tools.api.errors import ApiError, BadAnswer
+from mcp_batch_tools.api.errors import ApiError, InvalidResponse
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
-from mcp_batch_tools.api.untrusted import Boundary, as_data, as_name
-from mcp_batch_tools.results.lines import Outcome, ResultLine, WrongLine
+from mcp_batch_tools.api.untrusted import Boundary, quote_name, quote_untrusted
+from mcp_batch_tools.results.lines import InvalidLine, Outcome, ResultLine
 from mcp_batch_tools.results.pages import Scan, api_pieces, saved_pieces, scan
 from mcp_batch_tools.tools.acts import saved_results
 from mcp_batch_tools.tools.answers import NextStep, answer
@@ -76,7 +76,7 @@ class _Page:
         """How many of the custom ids asked for have not been found."""
         return len(self._ids or ())
 
-    def wants(self, line: ResultLine) -> bool:
+    def accept(self, line: ResultLine) -> bool:
         """Take a line where it fits the question; False where the page is full."""
         if self._ids is not None and not self._ids:
             return False
@@ -108,14 +108,14 @@ class _Page:
         error = None
         if line.outcome == "errored":
             kind, message = line.error
-            error = f"{as_name(kind)}: {as_data(message, most=min(most, 500), within=self._boundary)}"
+            error = f"{quote_name(kind)}: {quote_untrusted(message, most=min(most, 500), within=self._boundary)}"
         reason = line.message.get("stop_reason")
         return Row(
-            custom_id=as_name(line.custom_id),
+            custom_id=quote_name(line.custom_id),
             outcome=line.outcome,
-            text=as_data(line.text, most=most, within=self._boundary) if line.outcome == "succeeded" else None,
+            text=quote_untrusted(line.text, most=most, within=self._boundary) if line.outcome == "succeeded" else None,
             other_blocks=_other_blocks(line, 0 if bare else _MOST_BLOCKS) or None,
-            stop_reason=as_name(reason) if isinstance(reason, str) else None,
+            stop_reason=quote_name(reason) if isinstance(reason, str) else None,
             error=error,
         )
 
@@ -182,9 +182,9 @@ async def _scanned(app: App, batch: MessageBatch, path: Path | None, offset: int
     )
     async with opened as pieces:
         try:
-            return await scan(pieces, offset, page.wants, app.client.monotonic, lambda: page.full)
-        except WrongLine as error:
-            raise BadAnswer(str(error), endpoint="results", status=200, request_id=None) from error
+            return await scan(pieces, offset, page.accept, app.client.monotonic, lambda: page.full)
+        except InvalidLine as error:
+            raise InvalidResponse(str(error), endpoint="results", status=200, request_id=None) from error
 
 
 def _told(batch: MessageBatch, message: str, steps: list[NextStep]) -> ResultsPage:
@@ -224,7 +224,10 @@ def _grouped(found: Scan, batch: MessageBatch) -> str | None:
     if not seen:
         return None
     groups = found.tally.errors.most_common()
-    told = [f"{count:,} {as_name(kind)} {as_data(message, most=80)}".rstrip() for (kind, message), count in groups]
+    told = [
+        f"{count:,} {quote_name(kind)} {quote_untrusted(message, most=80)}".rstrip()
+        for (kind, message), count in groups
+    ]
     if len(told) > _MOST_ERROR_KINDS:
         rest = sum(count for _, count in groups[_MOST_ERROR_KINDS:])
         told = [*told[:_MOST_ERROR_KINDS], f"{rest:,} of {len(groups) - _MOST_ERROR_KINDS:,} other kinds"]
@@ -239,10 +242,10 @@ def _other_blocks(line: ResultLine, most: int) -> list[str]:
     others = [block for block in others if block.get("type") != "text"]
     named = []
     for block in others[:most]:
-        kind = as_name(str(block.get("type")))
+        kind = quote_name(str(block.get("type")))
         name = block.get("name")
         if isinstance(name, str):
-            kind += f" {as_name(name)}"
+            kind += f" {quote_name(name)}"
         thinking = block.get("thinking")
         if isinstance(thinking, str):
             named.append(f"{kind} ({len(thinking):,} characters)")

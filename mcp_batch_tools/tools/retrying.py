@@ -8,11 +8,11 @@ from typing import Any
 
 import anyio.to_thread
 
-from mcp_batch_tools.api.errors import BadAnswer
-from mcp_batch_tools.requests.errors import RequestsRefused
-from mcp_batch_tools.requests.fingerprint import by_custom_id, canonical, custom_id_and_params, digest, pairs_of
+from mcp_batch_tools.api.errors import InvalidResponse
+from mcp_batch_tools.requests.errors import InvalidRequests
+from mcp_batch_tools.requests.fingerprint import by_custom_id, canonical, custom_id_and_params, digest, digests_of
 from mcp_batch_tools.requests.sources import Source
-from mcp_batch_tools.results.lines import ResultLine, WrongLine
+from mcp_batch_tools.results.lines import InvalidLine, ResultLine
 from mcp_batch_tools.results.pages import api_pieces, saved_pieces, scan
 from mcp_batch_tools.tools.acts import in_ledger, saved_results
 from mcp_batch_tools.tools.app import App
@@ -43,7 +43,7 @@ class Selected:
         self._source = source
         self._worth = worth
         self._before = by_custom_id(before)
-        self._again = frozenset(pairs_of(again))
+        self._again = frozenset(digests_of(again))
 
     def open(self) -> Iterator[tuple[int, bytes]]:
         """Those whose result was none, and those that were refused and have been changed since; none of them twice."""
@@ -78,7 +78,7 @@ async def only_to_retry(
     before is not, without `allow_duplicate`: where nothing else is left, or where it is not known, it is answered.
 
     Raises:
-        RequestsRefused: there are none, or the results cannot be read.
+        InvalidRequests: there are none, or the results cannot be read.
     """
     worth = await _worth_retrying(app, message_batch_id)
     standing = Standing(duplicate=allow_duplicate)
@@ -97,7 +97,7 @@ async def only_to_retry(
     again = await in_ledger(lambda: submissions.hashes(*ids))
     try:
         return await _selected(Selected(source, worth, before, again), message_batch_id, standing)
-    except RequestsRefused:
+    except InvalidRequests:
         await _selected(Selected(source, worth, before, b""), message_batch_id, standing)  # which says that
         earlier = [one for one in reversed(retries) if one.message_batch_id]
         what = f"what is worth it of {message_batch_id} was"
@@ -108,7 +108,7 @@ async def only_to_retry(
 
 async def _selected(source: Selected, message_batch_id: str, standing: Standing) -> Retry:
     if await anyio.to_thread.run_sync(next, source.open(), None) is None:
-        raise RequestsRefused(
+        raise InvalidRequests(
             [
                 f"nothing of {message_batch_id} is to be sent again: no request in here expired, was canceled or "
                 "failed on the server's side, and none that was refused has been changed"
@@ -125,7 +125,7 @@ async def _worth_retrying(app: App, message_batch_id: str) -> dict[str, bool]:
         batch = await app.client.retrieve(message_batch_id)
         if not batch.readable(app.client.now()):
             why = unreadable(batch)[0].rstrip(".").lower()
-            raise RequestsRefused([f"{message_batch_id} cannot be retried: {why}"])
+            raise InvalidRequests([f"{message_batch_id} cannot be retried: {why}"])
     worth: dict[str, bool] = {}
 
     def note(line: ResultLine) -> bool:
@@ -141,6 +141,6 @@ async def _worth_retrying(app: App, message_batch_id: str) -> dict[str, bool]:
         async with opened as pieces:
             try:
                 offset = (await scan(pieces, offset, note, app.client.monotonic)).next_offset
-            except WrongLine as error:
-                raise BadAnswer(str(error), endpoint="results", status=200, request_id=None) from error
+            except InvalidLine as error:
+                raise InvalidResponse(str(error), endpoint="results", status=200, request_id=None) from error
     return worth

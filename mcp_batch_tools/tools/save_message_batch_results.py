@@ -8,15 +8,15 @@ from mcp_types import CallToolResult
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId
-from mcp_batch_tools.api.untrusted import as_name
+from mcp_batch_tools.api.untrusted import quote_name
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.pricing.prices import Prices, load_prices
 from mcp_batch_tools.results.download import SavedFile, save_results
 from mcp_batch_tools.results.formats import SUFFIXES
-from mcp_batch_tools.results.lines import Tally
-from mcp_batch_tools.results.paths import default_results_folder, place_for
+from mcp_batch_tools.results.lines import ResultSummary
+from mcp_batch_tools.results.paths import default_results_folder, resolve_output_path
 from mcp_batch_tools.tools.acts import in_ledger
-from mcp_batch_tools.tools.answers import NextStep, answer, moment, wait_step
+from mcp_batch_tools.tools.answers import NextStep, answer, format_time, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 
 if TYPE_CHECKING:
@@ -108,23 +108,23 @@ async def save_message_batch_results(
 def unreadable(batch: MessageBatch) -> tuple[str, list[NextStep]]:
     """Why there are no results to read, and what to do."""
     if batch.ended:
-        return f"Its results were kept until {moment(batch.results_until)} and are gone.", []
+        return f"Its results were kept until {format_time(batch.results_until)} and are gone.", []
     return "It has not ended, and results can be read only after the end.", [wait_step(batch.id)]
 
 
 def place_of(app: App, message_batch_id: str, path: str | None) -> "Path":
-    """Where results go. Raises `PlaceRefused`."""
+    """Where results go. Raises `PathNotAllowed`."""
     settings = app.settings
     name = "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in message_batch_id)
-    return place_for(path, settings.results_dir or default_results_folder(), f"{name}.jsonl", SUFFIXES)
+    return resolve_output_path(path, settings.results_dir or default_results_folder(), f"{name}.jsonl", SUFFIXES)
 
 
 async def save(app: App, caller: Caller, batch: MessageBatch, place: "Path", *, overwrite: bool = False) -> Saved:
     """Save, remember that it was saved, and tell what is in the file.
 
     Raises:
-        ResultsNotSaved, BatchError: as `save_results`.
-        PricesRefused: the list of prices cannot be used; nothing was saved.
+        SaveFailed, BatchError: as `save_results`.
+        InvalidPrices: the list of prices cannot be used; nothing was saved.
     """
     prices = load_prices(app.settings.prices)
 
@@ -165,7 +165,7 @@ def _told(
     )
 
 
-def _priced(tally: Tally, prices: Prices) -> tuple[list[ModelTokens], Decimal | None]:
+def _priced(tally: ResultSummary, prices: Prices) -> tuple[list[ModelTokens], Decimal | None]:
     """Tokens and cost by model, and the whole cost where every model has a price."""
     rows = []
     whole: Decimal | None = Decimal(0)
@@ -173,7 +173,7 @@ def _priced(tally: Tally, prices: Prices) -> tuple[list[ModelTokens], Decimal | 
         cost = prices.cost(model, tokens)
         whole = None if whole is None or cost is None else whole + cost
         cost_usd = None if cost is None else float(cost.quantize(_CENTI_CENT))
-        rows.append(ModelTokens(model=as_name(model), **asdict(tokens), cost_usd=cost_usd))
+        rows.append(ModelTokens(model=quote_name(model), **asdict(tokens), cost_usd=cost_usd))
     return rows, whole
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import ApiError
-from mcp_batch_tools.api.untrusted import as_data, as_name
+from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
 from mcp_batch_tools.requests.plan import Plan
 from mcp_batch_tools.submissions.sending import SETTLED_AFTER
 from mcp_batch_tools.tools.acts import in_ledger, saved_results
@@ -171,7 +171,7 @@ async def sent_answer(app: App, earlier: "list[Submission]", costs: Costs | None
     ]
     first = batches[0].id
     label = created[first].label
-    labelled = f", labelled {as_data(label, most=100)}" if label else ""
+    labelled = f", labelled {quote_untrusted(label, most=100)}" if label else ""
     inferred = [batch for batch, one in created.items() if one.note == FOUND]
     state, there = await _state(app, created[first])
     use = f"Use {'that batch' if len(batches) == 1 else 'those batches'}; " if there else ""
@@ -213,4 +213,4 @@ async def _state(app: App, earlier: "Submission") -> tuple[str, bool]:
                 False,
             )
         return f"{batch_id} has been deleted since.{where}", False
-    return f"{batch_id} is {as_name(batch.processing_status)} now.", True
+    return f"{batch_id} is {quote_name(batch.processing_status)} now.", True

@@ -11,7 +11,7 @@ import anyio
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.errors import Failure
 from mcp_batch_tools.ledger.errors import LedgerError
-from mcp_batch_tools.requests.errors import RequestsRefused
+from mcp_batch_tools.requests.errors import InvalidRequests
 from mcp_batch_tools.requests.plan import Part, Plan, body, body_length
 from mcp_batch_tools.requests.sources import Source
 from mcp_batch_tools.submissions.sending import (
@@ -189,7 +189,7 @@ class _Sending:
             if until and not await in_ledger(lambda: submissions.extend(claim, until, sent_whole=last)):
                 # Nobody waits for this one any more, and what it would create could be created twice.
                 minutes = UPLOADING.total_seconds() / 60
-                raise RequestsRefused([f"sending stood still for more than {minutes:.0f} minutes and was given up"])
+                raise InvalidRequests([f"sending stood still for more than {minutes:.0f} minutes and was given up"])
 
         return report
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from mcp_batch_tools.api.client import BatchClient
-from mcp_batch_tools.api.errors import ApiError, BadAnswer, BatchError, NoAnswer, NotConfigured
+from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse, NoResponse, NotConfigured
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from tests.conftest import KEY, SandboxTransport
 
@@ -159,7 +159,7 @@ async def test_a_create_that_broke_after_its_connection_was_made_is_not_repeated
 ) -> None:
     wire = Wire(sandbox, failure("broke"))
     async with open_client(wire) as client:
-        with pytest.raises(NoAnswer) as failed:
+        with pytest.raises(NoResponse) as failed:
             await client.create(BODY)
     assert failed.value.sent
     assert failed.value.may_have_acted
@@ -171,7 +171,7 @@ async def test_a_create_that_never_finds_a_connection_gives_up_and_is_known_not_
 ) -> None:
     wire = Wire(sandbox, *[httpx2.ConnectError("no")] * 9)
     async with open_client(wire) as client:
-        with pytest.raises(NoAnswer) as failed:
+        with pytest.raises(NoResponse) as failed:
             await client.create(BODY)
     assert len(wire.sent) == 3
     assert not failed.value.sent
@@ -188,7 +188,7 @@ async def test_a_create_from_a_stream_sends_all_of_it_and_is_not_repeated_since_
         assert wire.sent[0].headers["content-type"] == "application/json"
     wire = Wire(sandbox, httpx2.ConnectError("no"))
     async with open_client(wire) as client:
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoResponse):
             await client.create(pieces_of(BODY))
     assert len(wire.sent) == 1
     assert await number_of_batches(sandbox) == 1
@@ -225,7 +225,7 @@ async def test_each_way_of_getting_no_answer_has_its_reason_and_only_passing_one
 ) -> None:
     wire = Wire(sandbox, *[failure] * 9)
     async with open_client(wire) as client:
-        with pytest.raises(NoAnswer) as failed:
+        with pytest.raises(NoResponse) as failed:
             await client.cancel("msgbatch_1")
     assert (failed.value.reason, failed.value.sent, failed.value.may_have_acted) == (reason, sent, sent)
     assert failed.value.__cause__ is failure
@@ -404,7 +404,7 @@ async def test_a_body_that_cannot_be_one_is_a_bad_answer_and_is_not_read_to_its_
     body = Body(iter(pieces))
     wire = Wire(sandbox, httpx2.Response(200, headers={"request-id": "req_42", **headers}, stream=body))
     async with open_client(wire) as client:
-        with pytest.raises(BadAnswer) as failed:
+        with pytest.raises(InvalidResponse) as failed:
             await client.delete("msgbatch_1")
     error = failed.value
     assert (error.endpoint, error.status, error.request_id, error.text) == ("delete", 200, "req_42", told)
@@ -455,7 +455,7 @@ async def test_results_that_break_in_the_middle_end_with_an_error_after_what_had
     wire = Wire(sandbox, httpx2.Response(200, stream=body))
     came: list[bytes] = []
     async with open_client(wire) as client:
-        with pytest.raises(NoAnswer) as failed:
+        with pytest.raises(NoResponse) as failed:
             await read_results(client, came=came)
     assert came == [b'{"custom_id": "a"}\n', b'{"custom']
     assert (failed.value.endpoint, failed.value.reason, failed.value.may_have_acted) == ("results", reason, False)

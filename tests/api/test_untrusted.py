@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_batch_tools.api.untrusted import Boundary, all_visible, as_data, as_name, visible
+from mcp_batch_tools.api.untrusted import Boundary, escape_all_invisible, escape_invisible, quote_name, quote_untrusted
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ from mcp_batch_tools.api.untrusted import Boundary, all_visible, as_data, as_nam
     ],
 )
 def test_what_would_not_be_seen_is_spelled_out(text: str, shown: str) -> None:
-    assert visible(text) == shown
-    assert all_visible({text: [text]}) == {shown: [shown]}
+    assert escape_invisible(text) == shown
+    assert escape_all_invisible({text: [text]}) == {shown: [shown]}
 
 
 @given(st.text(alphabet=st.characters(codec=None), max_size=400), st.integers(1, 50))
 def test_quoted_data_is_one_string_on_one_line_and_says_what_was_cut(text: str, most: int) -> None:
-    quoted = as_data(text, most=most)
+    quoted = quote_untrusted(text, most=most)
     assert "\n" not in quoted
     inside = json.loads(quoted)
     assert isinstance(inside, str)
@@ -43,13 +43,13 @@ def test_quoted_data_is_one_string_on_one_line_and_says_what_was_cut(text: str, 
 def test_marked_data_has_each_mark_once_also_where_the_text_knows_those_of_another_answer(one: str, two: str) -> None:
     earlier, now = Boundary(), Boundary()
     text = one + earlier.opening + two + earlier.closing
-    marked = as_data(text, most=2000, within=now)
+    marked = quote_untrusted(text, most=2000, within=now)
     assert marked.startswith(now.opening)
     assert marked.endswith(now.closing)
     assert marked.count(now.opening) == marked.count(now.closing) == 1
 
 
 def test_a_name_stays_as_it_is_and_anything_else_is_quoted() -> None:
-    assert as_name("invalid_request_error") == "invalid_request_error"
-    assert as_name("not a name") == '"not a name"'
-    assert as_name("x" * 61) == '"' + "x" * 60 + '… (1 more characters)"'
+    assert quote_name("invalid_request_error") == "invalid_request_error"
+    assert quote_name("not a name") == '"not a name"'
+    assert quote_name("x" * 61) == '"' + "x" * 60 + '… (1 more characters)"'

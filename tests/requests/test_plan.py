@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mcp_batch_tools.requests.errors import RequestsRefused
-from mcp_batch_tools.requests.plan import FileSource, InlineSource, Plan, Source, body, body_length, check
+from mcp_batch_tools.requests.errors import InvalidRequests
+from mcp_batch_tools.requests.plan import FileSource, InlineSource, Plan, Source, body, body_length, build_plan
 from mcp_batch_tools.requests.sources import LONGEST
 
 NEW, OLD = "2026-10-21", "2023-06-01"
@@ -38,8 +38,8 @@ def lines(*requests: Any) -> bytes:
 
 
 def problems_of(source: Source, version: str = NEW, **more: Any) -> list[str]:
-    with pytest.raises(RequestsRefused) as caught:
-        check(source, anthropic_version=version, **more)
+    with pytest.raises(InvalidRequests) as caught:
+        build_plan(source, anthropic_version=version, **more)
     assert str(caught.value) == "; ".join(caught.value.problems)
     return caught.value.problems
 
@@ -188,7 +188,7 @@ WRONG_REQUESTS: list[tuple[Any, str | None]] = [
 @pytest.mark.parametrize(("wrong", "problem"), WRONG_REQUESTS)
 def test_what_would_fail_hours_later_is_told_before_it_is_sent(wrong: Any, problem: str | None) -> None:
     if problem is None:
-        assert check(InlineSource([wrong]), anthropic_version=NEW).requests == 1
+        assert build_plan(InlineSource([wrong]), anthropic_version=NEW).requests == 1
     else:
         assert problems_of(InlineSource([request("right"), wrong])) == [f"request 2: {problem}"]
 
@@ -198,13 +198,13 @@ def test_the_older_version_takes_what_only_the_newer_one_refuses(wrong: Any, pro
     if problem and "2026-10-21" not in problem:
         assert problems_of(InlineSource([wrong]), OLD) == [f"request 1: {problem}"]
     else:
-        assert check(InlineSource([wrong]), anthropic_version=OLD).requests == 1
+        assert build_plan(InlineSource([wrong]), anthropic_version=OLD).requests == 1
 
 
 def test_the_beta_for_long_output_raises_the_limit() -> None:
     source = InlineSource([request(max_tokens=300_000)])
     assert problems_of(source)
-    assert check(source, anthropic_version=NEW, betas=["x", "output-300k-2026-03-24"]).requests == 1
+    assert build_plan(source, anthropic_version=NEW, betas=["x", "output-300k-2026-03-24"]).requests == 1
 
 
 def test_problems_are_grouped_by_kind_and_told_together(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_an_id_that_is_there_again_at_the_far_end_is_found(tmp_path: Path) -> No
     problems = problems_in(tmp_path, content + lines(request("r0")))
     assert problems == ["the same `custom_id` is there twice: lines 1 and 100000"]
     (tmp_path / "right.jsonl").write_bytes(content + lines(request("other")))
-    assert check(FileSource(tmp_path / "right.jsonl"), anthropic_version=NEW).requests == 100_000
+    assert build_plan(FileSource(tmp_path / "right.jsonl"), anthropic_version=NEW).requests == 100_000
 
 
 def test_only_the_first_pairs_of_the_same_id_are_named(tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
             source = FileSource(tmp_path / name)
             tracemalloc.start()
             try:
-                plan = check(source, anthropic_version=NEW)
+                plan = build_plan(source, anthropic_version=NEW)
                 assert sum(len(piece) for piece in body(source, plan.parts[0])) == body_length(plan.parts[0])
                 peaks.append(tracemalloc.get_traced_memory()[1])
             finally:
@@ -390,7 +390,7 @@ def test_the_same_requests_in_any_form_are_the_same_bodies(
             for packed in (False, True):
                 place = tmp_path / (f"{name}.gz" if packed else name)
                 place.write_bytes(gzip.compress(content) if packed else content)
-                plan = check(FileSource(place), anthropic_version=NEW, most_requests=most)
+                plan = build_plan(FileSource(place), anthropic_version=NEW, most_requests=most)
                 assert sent(FileSource(place), plan) == requests
                 plans.append(plan)
     assert all(plan == plans[0] for plan in plans)
@@ -404,7 +404,7 @@ def test_batches_are_as_few_and_as_full_as_fit(requests: list[Any], most: int) -
     source = InlineSource(requests)
     raw = [len(entry) for _, entry in source.open()]
     limit = max(raw) + 15 + most
-    plan = check(source, anthropic_version=NEW, most_bytes=limit)
+    plan = build_plan(source, anthropic_version=NEW, most_bytes=limit)
     assert sent(source, plan) == requests
     assert plan.bytes == sum(part.bytes for part in plan.parts)
     for part, following in zip(plan.parts, plan.parts[1:], strict=False):
@@ -414,9 +414,9 @@ def test_batches_are_as_few_and_as_full_as_fit(requests: list[Any], most: int) -
 
 def test_a_batch_is_filled_to_the_last_byte_and_no_further() -> None:
     source = InlineSource([request("a"), request("b")])
-    exact = body_length(check(source, anthropic_version=NEW).parts[0])
-    assert len(check(source, anthropic_version=NEW, most_bytes=exact).parts) == 1
-    assert len(check(source, anthropic_version=NEW, most_bytes=exact - 1).parts) == 2
+    exact = body_length(build_plan(source, anthropic_version=NEW).parts[0])
+    assert len(build_plan(source, anthropic_version=NEW, most_bytes=exact).parts) == 1
+    assert len(build_plan(source, anthropic_version=NEW, most_bytes=exact - 1).parts) == 2
 
 
 def test_a_document_printed_over_many_lines_is_sent_as_it_is(tmp_path: Path) -> None:
@@ -425,14 +425,14 @@ def test_a_document_printed_over_many_lines_is_sent_as_it_is(tmp_path: Path) -> 
     for document in ({"requests": requests}, requests):
         place.write_text(json.dumps(document, indent=2))
         source = FileSource(place)
-        assert sent(source, check(source, anthropic_version=NEW)) == requests
+        assert sent(source, build_plan(source, anthropic_version=NEW)) == requests
 
 
 def test_half_a_pair_of_surrogates_is_json_and_is_sent(tmp_path: Path) -> None:
     odd = request(system="\ud800")
     (tmp_path / "odd.jsonl").write_bytes(lines(odd))
     for source in (FileSource(tmp_path / "odd.jsonl"), InlineSource([odd])):
-        plan = check(source, anthropic_version=NEW)
+        plan = build_plan(source, anthropic_version=NEW)
         assert sent(source, plan) == [odd]
         assert plan.sample == [odd["params"]]
 
@@ -450,11 +450,11 @@ def test_the_same_requests_are_known_again_in_any_spelling_and_order(tmp_path: P
     plans = []
     for name, content in spellings.items():
         (tmp_path / name).write_text(content)
-        plans.append(check(FileSource(tmp_path / name), anthropic_version=NEW))
+        plans.append(build_plan(FileSource(tmp_path / name), anthropic_version=NEW))
     assert len({plan.fingerprint for plan in plans}) == 1
     swapped = [request("r0", system="é 1"), request("r1", system="é 0"), *requests[2:]]
     for others in (requests[:4], swapped, [*requests[:4], request("r4", system="é 4", max_tokens=11)]):
-        other = check(InlineSource(others), anthropic_version=NEW)
+        other = build_plan(InlineSource(others), anthropic_version=NEW)
         assert other.fingerprint != plans[0].fingerprint
 
 
@@ -475,7 +475,7 @@ def test_the_plan_adds_up_by_model_with_attachments_by_rule_and_what_may_be_writ
         request("e", messages=said("user", short), model="claude-sonnet-4-5"),
         request("f", messages=said("user", long), model="claude-sonnet-4-5"),
     ]
-    models = check(InlineSource(requests), anthropic_version=NEW).models
+    models = build_plan(InlineSource(requests), anthropic_version=NEW).models
     haiku = models["claude-haiku-4-5"]
     assert (haiku.requests, haiku.max_tokens) == (2, 15)
     told_of = {
@@ -491,18 +491,18 @@ def test_the_plan_adds_up_by_model_with_attachments_by_rule_and_what_may_be_writ
 
 def test_what_is_more_than_any_model_reads_counts_as_much_as_it_reads() -> None:
     link = {"type": "document", "source": {"type": "url", "url": "https://example.com/x.pdf"}}
-    plan = check(InlineSource([request(messages=said("user", link, link))]), anthropic_version=NEW)
+    plan = build_plan(InlineSource([request(messages=said("user", link, link))]), anthropic_version=NEW)
     assert list(plan.models["claude-haiku-4-5"].tokens.values()) == [1_000_000]
 
 
 def test_the_sample_is_small_and_the_same_each_time() -> None:
     many = InlineSource([request(f"r{n}", system=f"{n}") for n in range(1000)])
-    first = check(many, anthropic_version=NEW).sample
-    assert first == check(many, anthropic_version=NEW).sample
+    first = build_plan(many, anthropic_version=NEW).sample
+    assert first == build_plan(many, anthropic_version=NEW).sample
     assert len(first) == len({params["system"] for params in first}) == 20
     assert max(int(params["system"]) for params in first) > 500
     large = [request(f"r{n}", system="x" * 300_000) for n in range(30)] + [request("z", system="x" * 3 * MEGABYTE)]
-    sample = check(InlineSource(large), anthropic_version=NEW).sample
+    sample = build_plan(InlineSource(large), anthropic_version=NEW).sample
     assert sample
     assert len(json.dumps(sample)) < 2 * MEGABYTE + 1000
 
@@ -513,13 +513,13 @@ def test_a_file_that_changed_since_it_was_checked_is_never_sent_whole(tmp_path: 
     place = tmp_path / "requests.jsonl"
     place.write_bytes(lines(*requests))
     source = FileSource(place)
-    plan = check(source, anthropic_version=NEW)
+    plan = build_plan(source, anthropic_version=NEW)
     assert sent(source, plan) == requests
     longer = request("r0", system="x" * 3 * MEGABYTE)
     for changed in ([*requests[:-1], request("other", system="x" * 1000)], requests[1:], [longer, *requests[1:]], []):
         place.write_bytes(lines(*changed))
         given_out: list[bytes] = []
-        with pytest.raises(RequestsRefused, match="changed after it was checked"):
+        with pytest.raises(InvalidRequests, match="changed after it was checked"):
             given_out.extend(body(source, plan.parts[0]))
         content = b"".join(given_out)
         assert len(content) < body_length(plan.parts[0])
@@ -531,7 +531,7 @@ def test_a_file_that_changed_since_it_was_checked_is_never_sent_whole(tmp_path: 
 
 def test_a_body_comes_in_pieces_of_a_megabyte() -> None:
     source = InlineSource([request(f"r{n}", system="x" * 5_000_000 * (n == 1)) for n in range(5)])
-    plan = check(source, anthropic_version=NEW)
+    plan = build_plan(source, anthropic_version=NEW)
     pieces = [len(piece) for piece in body(source, plan.parts[0])]
     assert sum(pieces) == body_length(plan.parts[0])
     assert max(pieces) <= MEGABYTE
@@ -548,6 +548,6 @@ def test_a_run_of_backslashes_is_taken_apart_wherever_the_file_is_cut(
     source = FileSource(tmp_path / "a.json")
     for block in range(1, 30):
         monkeypatch.setattr("mcp_batch_tools.requests.sources._BLOCK", block)
-        assert sent(source, check(source, anthropic_version=NEW)) == requests
+        assert sent(source, build_plan(source, anthropic_version=NEW)) == requests
     (tmp_path / "a.json").write_bytes(b'["\\')
     assert problems_of(source) == ["the JSON document has no end, or a value is missing in it"]

@@ -10,7 +10,7 @@ import anyio
 import httpx2
 import pytest
 
-from mcp_batch_tools.requests.plan import check
+from mcp_batch_tools.requests.plan import build_plan
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from tests.conftest import KEY, Assistant, Connect, SandboxTransport
 from tests.tools.test_create_message_batch import Gathering, Swallowing, creates, held, request, requests_dir, write
@@ -54,7 +54,9 @@ async def sizes(sandbox: Sandbox) -> list[int]:
 @pytest.fixture
 def two_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of two requests at most, so that a small file has many parts."""
-    monkeypatch.setattr("mcp_batch_tools.tools.create_message_batch.check", functools.partial(check, most_requests=2))
+    monkeypatch.setattr(
+        "mcp_batch_tools.tools.create_message_batch.build_plan", functools.partial(build_plan, most_requests=2)
+    )
 
 
 async def test_the_same_requests_in_another_spelling_are_the_same(

@@ -11,7 +11,7 @@ import anyio
 import httpx2
 import pytest
 
-from mcp_batch_tools.requests.plan import check
+from mcp_batch_tools.requests.plan import build_plan
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from mcp_batch_tools.submissions.sending import look_for
 from tests.conftest import KEY, Assistant, Connect, SandboxTransport
@@ -93,7 +93,7 @@ async def test_a_retry_as_a_duplicate_that_stopped_is_completed(
     async with connect() as assistant:
         clock.advance(3600)
         monkeypatch.setattr(
-            "mcp_batch_tools.tools.create_message_batch.check", functools.partial(check, most_requests=2)
+            "mcp_batch_tools.tools.create_message_batch.build_plan", functools.partial(build_plan, most_requests=2)
         )
         retry = {"requests_file": name, "retry_of": made["batches"][0]["id"]}
         sandbox.faults.append(Fault("create", status=400, skip=1))
@@ -481,5 +481,5 @@ async def test_what_can_be_written_to_a_cache_is_priced_as_written(connect: Conn
         return model
 
     plain, cached = await price({}), await price({"cache_control": {"type": "ephemeral", "ttl": ttl}})
-    by_token = [model["most_usd"] / model["input_tokens"] for model in (plain, cached)]
+    by_token = [model["max_cost_usd"] / model["input_tokens"] for model in (plain, cached)]
     assert by_token[1] / by_token[0] == pytest.approx(times, rel=0.02)

@@ -80,7 +80,7 @@ async def test_requests_are_sent_as_one_batch_with_label_price_and_the_next_step
     assert answer["estimate"]["models"][0]["most_output_tokens"] == 3000
     assert answer["next_steps"][0]["tool"] == "get_message_batch"
     assert seen["label"] == "greetings"
-    assert seen["estimate_usd"] == pytest.approx(answer["estimate"]["most_usd"], abs=1e-4)
+    assert seen["estimate_usd"] == pytest.approx(answer["estimate"]["max_cost_usd"], abs=1e-4)
     assert [row["id"] for row in listed["batches"]] == [batch]
     assert listed["batches"][0]["label"] == "greetings"
     assert other["batches"] == []
@@ -131,7 +131,7 @@ async def test_a_dry_run_only_checks_and_prices(connect: Connect, sandbox: Sandb
     assert answer["requests"] == 1000
     model = answer["estimate"]["models"][0]
     assert model["most_output_tokens"] == 1_000_000
-    assert model["most_usd"] == pytest.approx((model["input_tokens"] * 0.5 + 1_000_000 * 2.5) / 1e6, abs=1e-3)
+    assert model["max_cost_usd"] == pytest.approx((model["input_tokens"] * 0.5 + 1_000_000 * 2.5) / 1e6, abs=1e-3)
     assert creates(sandbox) == 0
     assert not (requests_dir.parent / "state").exists()
 
