@@ -119,3 +119,11 @@ def connect(sandbox: Sandbox, clock: Clock) -> Connect:
             yield Assistant(client)
 
     return open_client
+
+
+@pytest.fixture
+def requests_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "requests"
+    folder.mkdir()
+    monkeypatch.setenv("MCP_BATCH_TOOLS_REQUESTS_DIR", str(folder))
+    return folder

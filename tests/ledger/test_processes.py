@@ -17,8 +17,8 @@ import pytest
 
 from mcp_batch_tools.sandbox import Fault, Sandbox
 from tests.conftest import KEY
+from tests.support.processes import Server, started
 from tests.support.serving import served
-from tests.test_processes import Server, started
 
 
 def receipts() -> list[dict[str, Any]]:

@@ -16,8 +16,9 @@ from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
 from tests.conftest import KEY, Connect, SandboxTransport
+from tests.support.consent import answering
 from tests.support.raw import over_streams
-from tests.tools.test_consent import acts, answering
+from tests.support.upstream import acts
 
 pytestmark = pytest.mark.anyio
 

@@ -1,8 +1,6 @@
 """Nothing is paid for twice: requests that are sent again, changed, lost, or sent by others meanwhile."""
 
-import functools
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,53 +8,13 @@ import anyio
 import httpx2
 import pytest
 
-from mcp_batch_tools.requests.plan import build_plan
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from tests.conftest import KEY, Assistant, Connect, SandboxTransport
-from tests.tools.test_create_message_batch import Gathering, Swallowing, creates, held, request, requests_dir, write
+from tests.support.requests import request, write
+from tests.support.transports import Gathering, Hooked, Swallowing, cut
+from tests.support.upstream import creates, sizes
 
-__all__ = ["requests_dir"]
 pytestmark = pytest.mark.anyio
-
-Hook = Callable[[httpx2.Request], Awaitable[None]]
-
-
-class Hooked(SandboxTransport):
-    """Calls `before` and `after` around each create, where asked to with the whole body read."""
-
-    def __init__(
-        self, sandbox: Sandbox, before: Hook | None = None, after: Hook | None = None, *, read_first: bool = False
-    ) -> None:
-        super().__init__(sandbox)
-        self._before, self._after, self._read_first = before, after, read_first
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        create = request.method == "POST" and request.url.path.endswith("/batches")
-        if create and self._read_first:
-            body = b"".join([piece async for piece in request.stream])  # type: ignore[union-attr]
-            request = httpx2.Request(request.method, request.url, headers=request.headers, content=body)
-        if create and self._before:
-            await self._before(request)
-        response = await super().handle_async_request(request)
-        if create and self._after:
-            await self._after(request)
-        return response
-
-
-async def cut(_: httpx2.Request) -> None:
-    raise httpx2.ReadError("cut")
-
-
-async def sizes(sandbox: Sandbox) -> list[int]:
-    return sorted(batch["request_counts"]["processing"] for batch in await held(sandbox))
-
-
-@pytest.fixture
-def two_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of two requests at most, so that a small file has many parts."""
-    monkeypatch.setattr(
-        "mcp_batch_tools.tools.create_message_batch.build_plan", functools.partial(build_plan, most_requests=2)
-    )
 
 
 async def test_the_same_requests_in_another_spelling_are_the_same(

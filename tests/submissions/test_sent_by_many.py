@@ -15,10 +15,10 @@ from mcp_batch_tools.requests.plan import build_plan
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from mcp_batch_tools.submissions.sending import look_for
 from tests.conftest import KEY, Assistant, Connect, SandboxTransport
-from tests.submissions.test_sending_once import Hooked, cut, sizes, two_a_batch
-from tests.tools.test_create_message_batch import Gathering, Swallowing, creates, held, request, requests_dir, write
+from tests.support.requests import request, write
+from tests.support.transports import Gathering, Hooked, Swallowing, cut
+from tests.support.upstream import creates, held, sizes
 
-__all__ = ["requests_dir", "two_a_batch"]
 pytestmark = pytest.mark.anyio
 
 

@@ -10,7 +10,9 @@ from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
 from tests.conftest import KEY, Connect, SandboxTransport
-from tests.support.raw import Answer, RawClient, over_stateless_http, over_streams
+from tests.support.consent import answering
+from tests.support.raw import RawClient, over_stateless_http, over_streams
+from tests.support.upstream import acts
 
 pytestmark = pytest.mark.anyio
 
@@ -41,34 +43,6 @@ ANSWERS = [
 TOOLS = {"delete_message_batch": "ended", "cancel_message_batch": "in_progress"}
 
 
-def answering(how: str) -> Answer:
-    def answer(asked: dict[str, Any]) -> dict[str, Any] | None:
-        choice = asked["requestedSchema"]["properties"]["choice"]["enum"]
-        match how:
-            case "accept":
-                return {"result": {"action": "accept", "content": {"choice": choice[0]}}}
-            case "keep":
-                return {"result": {"action": "accept", "content": {"choice": choice[1]}}}
-            case "decline":
-                return {"result": {"action": "decline"}}
-            case "dismiss":
-                return {"result": {"action": "cancel"}}
-            case "malformed":
-                return {"result": {"action": "accept", "content": {"choice": ["delete"]}}}
-            case "another word":
-                return {"result": {"action": "accept", "content": {"choice": "yes, whatever"}}}
-            case "empty":
-                return {"result": {"action": "accept", "content": {}}}
-            case "nothing":
-                return {"result": {"action": "accept"}}
-            case "error":
-                return {"error": {"code": -32000, "message": "the form could not be shown"}}
-            case _:
-                return None
-
-    return answer
-
-
 @asynccontextmanager
 async def connected(sandbox: Sandbox, clock: Clock, name: str, **settings: Any) -> AsyncIterator[RawClient]:
     server = create_server(Settings.load(api_key=KEY, **settings), transport=SandboxTransport(sandbox), clock=clock)
@@ -79,10 +53,6 @@ async def connected(sandbox: Sandbox, clock: Clock, name: str, **settings: Any) 
     else:
         async with over_streams(server, era, capabilities) as client:
             yield client
-
-
-def acts(sandbox: Sandbox) -> int:
-    return sum(received.method in {"DELETE", "POST"} for received in sandbox.received)
 
 
 def may_happen(policy: str, client: str, answer: str) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx2
 import pytest
 from mcp import Client
 
@@ -20,48 +19,15 @@ from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
 from tests.conftest import KEY, Assistant, Connect, SandboxTransport
+from tests.support.consent import answering
 from tests.support.proxy import Proxy, damaging
 from tests.support.raw import over_streams
+from tests.support.requests import request, write
 from tests.support.serving import served
-from tests.tools.test_consent import answering
+from tests.support.transports import Gathering, Swallowing
+from tests.support.upstream import creates, held
 
 pytestmark = pytest.mark.anyio
-
-
-def request(custom_id: str, **params: Any) -> dict[str, Any]:
-    whole = {
-        "model": "claude-haiku-4-5",
-        "max_tokens": 100,
-        "messages": [{"role": "user", "content": "Hello."}],
-        **params,
-    }
-    return {"custom_id": custom_id, "params": whole}
-
-
-@pytest.fixture
-def requests_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "requests"
-    folder.mkdir()
-    monkeypatch.setenv("MCP_BATCH_TOOLS_REQUESTS_DIR", str(folder))
-    return folder
-
-
-def write(folder: Path, requests: list[dict[str, Any]], name: str = "r.jsonl") -> str:
-    (folder / name).write_text("".join(json.dumps(one) + "\n" for one in requests))
-    return name
-
-
-def creates(sandbox: Sandbox) -> int:
-    return sum(received.method == "POST" and received.path == "/v1/messages/batches" for received in sandbox.received)
-
-
-async def held(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """The batches that the sandbox holds."""
-    headers = {"x-api-key": KEY, "anthropic-version": "2026-10-21"}
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=sandbox), base_url="http://sandbox") as http:
-        listed = (await http.get("/v1/messages/batches?limit=1000", headers=headers)).json()
-    data: list[dict[str, Any]] = listed["data"]
-    return data
 
 
 async def test_requests_are_sent_as_one_batch_with_label_price_and_the_next_step(
@@ -216,24 +182,6 @@ async def test_the_same_requests_are_not_sent_twice_within_29_days(
     assert creates(sandbox) == 3
 
 
-class Gathering(SandboxTransport):
-    """Holds what comes just before an intent until so many calls have come that far."""
-
-    def __init__(self, sandbox: Sandbox, calls: int) -> None:
-        super().__init__(sandbox)
-        self._calls = calls
-        self._come = 0
-        self._all = anyio.Event()
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        if request.url.query == b"limit=1":
-            self._come += 1
-            if self._come == self._calls:
-                self._all.set()
-            await self._all.wait()
-        return await super().handle_async_request(request)
-
-
 async def test_the_same_requests_sent_by_many_calls_at_once_make_one_batch(
     sandbox: Sandbox, clock: Clock, requests_dir: Path
 ) -> None:
@@ -325,20 +273,6 @@ async def test_a_body_that_was_not_sent_whole_cannot_have_made_a_batch(
     assert failed["reason"] == "failed"
     assert then["type"] == "message_batch_created"
     assert len(await held(sandbox)) == 1
-
-
-class Swallowing(SandboxTransport):
-    """Takes a whole request to create, and loses it."""
-
-    swallowed = 0
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        if request.method == "POST" and request.url.path.endswith("/batches") and not self.swallowed:
-            self.swallowed += 1
-            async for _ in request.stream:  # type: ignore[union-attr]
-                pass
-            raise httpx2.ReadError("lost")
-        return await super().handle_async_request(request)
 
 
 async def test_a_lost_request_is_unknown_at_first_and_sent_again_when_it_surely_made_no_batch(

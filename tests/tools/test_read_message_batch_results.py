@@ -13,10 +13,10 @@ from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
 from tests.conftest import KEY, Assistant, Connect, text_of
+from tests.support.consent import answering
 from tests.support.raw import over_streams
+from tests.support.results import line, pieces
 from tests.support.serving import served
-from tests.tools.test_consent import answering
-from tests.tools.test_save_message_batch_results import line, pieces
 
 pytestmark = pytest.mark.anyio
 

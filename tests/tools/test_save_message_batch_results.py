@@ -7,7 +7,7 @@ import json
 import os
 import random
 import resource
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
 from tests.conftest import KEY, Assistant, Connect, SandboxTransport
+from tests.support.consent import answering
+from tests.support.processes import started
 from tests.support.proxy import at_random, damaging
 from tests.support.raw import over_streams
+from tests.support.results import line, pieces
 from tests.support.serving import served
-from tests.test_processes import started
-from tests.tools.test_consent import answering
 
 pytestmark = pytest.mark.anyio
 
@@ -33,18 +34,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
-
-
-def line(custom_id: str, **message: Any) -> bytes:
-    """A succeeded result; what is given goes into its message."""
-    usage = {"input_tokens": 1_000_000, "output_tokens": 1_000_000}
-    whole = {"model": "claude-haiku-4-5", "content": [{"type": "text", "text": "Hello."}], "usage": usage, **message}
-    result = {"type": "succeeded", "message": whole}
-    return json.dumps({"custom_id": custom_id, "result": result}).encode() + b"\n"
-
-
-def pieces(*raw: bytes) -> Callable[[], Iterable[bytes]]:
-    return lambda: raw
 
 
 async def test_all_results_are_saved_whole_with_hash_counts_and_cost(
