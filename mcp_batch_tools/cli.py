@@ -1,26 +1,28 @@
 """The command line: `serve` (the default), `demo`, `sandbox`, `check` and `receipts`."""
 
 import argparse
-import json
 import logging
 import math
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import anyio
 
 from mcp_batch_tools import __version__
 from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse, NoResponse, NotConfigured, UnusableSetup
-from mcp_batch_tools.api.untrusted import escape_invisible, quote_name, quote_untrusted
+from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
 from mcp_batch_tools.ledger.errors import LedgerError
+from mcp_batch_tools.printing import print_json, print_table
 from mcp_batch_tools.server import client_of, create_server
 from mcp_batch_tools.settings import Settings, SettingsError, flag_names, variable_of
+from mcp_batch_tools.tools.failures import ledger_problem
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.ledger.database import Receipt
+    pass
 
 _COMMANDS = {
     "serve": "serve MCP over standard input and output (the default)",
@@ -29,9 +31,6 @@ _COMMANDS = {
     "check": "say which key, address and options are in force, and whether the API answers",
     "receipts": "show what was canceled and deleted through this installation, and how it was consented to",
 }
-
-UNKNOWN = "unknown: check"
-"""The outcome of an act that nobody knows."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,11 +60,11 @@ def _run(command: str, options: dict[str, object]) -> int:
             return anyio.run(run_demo)
         case "sandbox":
             return _sandbox(int(str(options["port"])), float(str(options["processing_seconds"])))
-    as_json = bool(options.pop("json", False))
+    of_receipts = {name: options.pop(name, None) for name in ("json", "since", "message_batch_id", "limit")}
     settings = Settings.load(**options)
     _log_to_stderr(settings)
     if command == "receipts":
-        return _receipts(settings, as_json=as_json)
+        return _receipts(settings, of_receipts)
     if command == "check":
         return anyio.run(_check, settings)
     # The SDK reads standard input in a thread that only the end of the input stops: Ctrl-C would wait for it. Ending at
@@ -96,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         elif name == "receipts":
             _add_settings(command, ["sandbox", "state_dir"])
             command.add_argument("--json", action="store_true", help="as JSON, one array")
+            command.add_argument("--since", type=_time, metavar="TIME", help="only from this time on (ISO 8601; UTC)")
+            command.add_argument("--batch", dest="message_batch_id", metavar="ID", help="only those of this batch")
+            command.add_argument("--limit", type=_positive, metavar="N", help="only the newest N")
         elif name == "sandbox":
             command.add_argument("--port", type=_port, default=8787, help="port on 127.0.0.1 (default: 8787)")
             command.add_argument(
@@ -117,6 +119,21 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None
         else:
             choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
             parser.add_argument(flag, choices=choices, default=argparse.SUPPRESS, help=said.replace("%", "%%"))
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("a time looks like 2026-11-03 or 2026-11-03T09:00:00Z") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("a number from 1 on")
+    return number
 
 
 def _port(text: str) -> int:
@@ -185,49 +202,27 @@ async def _check(settings: Settings) -> int:
     return 0
 
 
-def _receipts(settings: Settings, *, as_json: bool) -> int:
-    """Print the receipts, oldest first, as a table or as JSON."""
-    from mcp_batch_tools.ledger.database import FILE, read_receipts
+def _receipts(settings: Settings, options: Mapping[str, Any]) -> int:
+    """Print receipts, oldest first, as a table or as JSON, one after the other."""
+    from mcp_batch_tools.ledger.database import FILE
+    from mcp_batch_tools.ledger.receipts import read_receipts
 
+    chosen = {name: options[name] for name in ("since", "message_batch_id", "limit") if options.get(name) is not None}
+    receipts = read_receipts(settings.ledger_folder, **chosen)
     try:
-        receipts = read_receipts(settings.ledger_folder)
+        if options.get("json"):
+            print_json(receipts)
+            return 0
+        first = next(receipts, None)
+        if first is None:
+            where = settings.ledger_folder / FILE
+            print(f"No receipts {'that match ' if chosen else 'yet '}in {where}.")
+            return 0
+        print_table(chain([first], receipts))
     except LedgerError as error:
-        print(f"mcp-batch-tools: the receipts in {error.path} cannot be read: {error}.", file=sys.stderr)
+        print(f"mcp-batch-tools: {ledger_problem(error)}", file=sys.stderr)
         return 1
-    if as_json:
-        shown = [{**asdict(receipt), "outcome": receipt.outcome or UNKNOWN} for receipt in receipts]
-        print(json.dumps(shown, indent=2))
-        return 0
-    if not receipts:
-        print(f"No receipts yet in {settings.ledger_folder / FILE}.")
-        return 0
-    head = ("time", "action", "batch", "requests", "consent", "outcome", "client", "request id")
-    rows = [head, *(_row(receipt) for receipt in receipts)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if any(receipt.outcome is None for receipt in receipts):
-        print(
-            f'\n"{UNKNOWN}": the server was stopped, or no answer came, in the middle of it. Look at the batch, or '
-            "repeat the act: that completes the receipt."
-        )
     return 0
-
-
-def _row(receipt: "Receipt") -> tuple[str, ...]:
-    counts = receipt.request_counts
-    outcome = " ".join(part for part in (receipt.outcome or UNKNOWN, receipt.note and f"({receipt.note})") if part)
-    cells = (
-        receipt.time,
-        receipt.action,
-        receipt.message_batch_id,
-        f"{sum(counts.values()):,} ({counts.get('succeeded', 0):,} succeeded)",
-        receipt.consent,
-        outcome,
-        receipt.client or "",
-        receipt.request_id or "",
-    )
-    return tuple(escape_invisible(cell, breaks=False) for cell in cells)
 
 
 def _wrong(error: BatchError, settings: Settings) -> str:

@@ -7,6 +7,16 @@ from typing import Protocol
 import anyio
 
 
+def milliseconds(time: datetime) -> int:
+    """Milliseconds since 1970, UTC: what the ledger keeps of a time."""
+    return round(time.timestamp() * 1000)
+
+
+def from_milliseconds(time: int) -> datetime:
+    """The time, in UTC, that `milliseconds` stands for."""
+    return datetime.fromtimestamp(time / 1000, UTC)
+
+
 class Clock(Protocol):
     """What the rooms need of a clock; a test brings its own."""
 

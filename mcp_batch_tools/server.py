@@ -31,13 +31,17 @@ def create_server(
     transport: httpx2.AsyncBaseTransport | None = None,
     clock: Clock | None = None,
     stall_seconds: float = 15,
+    most_requests: int = 100_000,
 ) -> MCPServer[App]:
-    """Build the server. `transport`, `clock` and `stall_seconds` (see `BatchClient`) are the test seams."""
+    """Build the server.
+
+    `transport`, `clock`, `stall_seconds` (see `BatchClient`) and `most_requests` (in one batch) are the test seams.
+    """
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
         async with client_of(settings, transport=transport, clock=clock, stall_seconds=stall_seconds) as client:
-            app = App(settings, client, clock or SystemClock())
+            app = App(settings, client, clock or SystemClock(), most_requests)
             try:
                 yield app
             finally:

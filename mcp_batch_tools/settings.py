@@ -162,22 +162,14 @@ class Settings(BaseSettings):
         return "ANTHROPIC_API_KEY" if self.api_key else "ANTHROPIC_AUTH_TOKEN" if self.auth_token else None
 
     @property
-    def origin(self) -> str:
-        """Whose batches these are, for the ledger: the address, and a fingerprint of the key that tells keys apart."""
-        secret = self.api_key or self.auth_token
-        if self.sandbox or secret is None:
-            return self.base_url
-        digest = hashlib.sha256(b"mcp-batch-tools:" + secret.get_secret_value().encode()).hexdigest()
-        return f"{self.base_url} {digest[:8]}"
-
-    @property
-    def endpoint(self) -> str:
-        """The address of the API, the same for the same one in whatever spelling. Each sandbox is another one."""
-        if self.sandbox:
-            return f"sandbox {_THIS_SANDBOX}"
-        parts = urlsplit(self.base_url.rstrip("/"))
+    def credential_scope(self) -> str:
+        """A digest of the key and of the address that it is for. Each sandbox process is an API of its own."""
+        parts = urlsplit(self.base_url)
         port = "" if parts.port in {None, {"https": 443, "http": 80}.get(parts.scheme.lower())} else f":{parts.port}"
-        return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}{port}{parts.path}"
+        address = f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}{port}{parts.path}"
+        secret = self.api_key or self.auth_token
+        key = _THIS_SANDBOX if self.sandbox else secret.get_secret_value() if secret else ""
+        return hashlib.sha256(f"mcp-batch-tools:{address}:{key}".encode()).hexdigest()[:16]
 
     @property
     def ledger_folder(self) -> Path:

@@ -104,16 +104,27 @@ Connect = Callable[..., AbstractAsyncContextManager[Assistant]]
 
 
 @pytest.fixture
-def connect(sandbox: Sandbox, clock: Clock) -> Connect:
+def most_requests() -> int:
+    """How many requests go into one batch; a test with small files and many parts sets it lower."""
+    return 100_000
+
+
+@pytest.fixture
+def connect(sandbox: Sandbox, clock: Clock, most_requests: int) -> Connect:
     """Opens a client to the server: `async with connect(era) as assistant`."""
+    most = most_requests
 
     @asynccontextmanager
     async def open_client(
-        era: str = "2026-07-28", *, transport: httpx2.AsyncBaseTransport | None = None, **settings: Any
+        era: str = "2026-07-28",
+        *,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        most_requests: int = most,
+        **settings: Any,
     ) -> AsyncIterator[Assistant]:
         loaded = Settings.load(**{"api_key": KEY, **settings})
         own = None if loaded.sandbox else SandboxTransport(sandbox)
-        server = create_server(loaded, transport=transport or own, clock=clock)
+        server = create_server(loaded, transport=transport or own, clock=clock, most_requests=most_requests)
         async with Client(server, mode=ERAS[era]) as client:
             assert client.protocol_version == era
             yield Assistant(client)

@@ -26,7 +26,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tools": {*SHARED, "api", "requests", "results", "pricing", "submissions", "deletions", "ledger", "settings"},
     "server": {*SHARED, "api", "ledger", "settings", "tools", "sandbox"},
     "demo": set(),
-    "cli": {*SHARED, "api", "ledger", "settings", "tools", "server", "sandbox", "demo", "deletions"},
+    "printing": {"api", "ledger"},
+    "cli": {*SHARED, "printing", "api", "ledger", "settings", "tools", "server", "sandbox", "demo", "deletions"},
     "__main__": {"cli"},
 }
 MAY_KNOW_MCP = {"tools", "server", "demo"}

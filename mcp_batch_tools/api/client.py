@@ -33,7 +33,9 @@ from mcp_batch_tools.api.exchange import (
     request_id_of,
     result_stream,
     retry_after,
+    time_of,
     whole_body,
+    workspace_of,
 )
 from mcp_batch_tools.api.models import CountedTokens, DeletedMessageBatch, FromApi, MessageBatch, MessageBatchPage
 from mcp_batch_tools.api.retries import repeated
@@ -79,6 +81,10 @@ class BatchClient:
         self._redact = redact
         self._timeout = httpx2.Timeout(stall_seconds, connect=5)
         self._pool: httpx2.AsyncClient | None = None
+        self.answered = False
+        """Whether the API has answered this client yet."""
+        self.workspace: str | None = None
+        """The workspace that the last answer named, or None where none has yet."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,7 +123,8 @@ class BatchClient:
     async def create(self, body: bytes | AsyncIterable[bytes], *, length: int | None = None) -> MessageBatch:
         """Create a batch from `{"requests": […]}` as JSON; `length` in bytes for a body that comes in pieces.
 
-        There is no idempotency key, so this is repeated only where no byte of the request can have left.
+        There is no idempotency key, so this is repeated only where no byte of the request can have left; a body in
+        pieces has not been read then.
         """
         headers = {**_JSON, "content-length": str(length)} if length is not None else _JSON
 
@@ -126,8 +133,7 @@ class BatchClient:
                 MessageBatch, "create", "POST", None, body=body, timeout=_CREATE_TIMEOUT, headers=headers
             )
 
-        again = isinstance(body, bytes)  # a stream is gone once it was read
-        return await self._repeated(attempt, lambda error: again and isinstance(error, NoResponse) and not error.sent)
+        return await self._repeated(attempt, lambda error: isinstance(error, NoResponse) and not error.sent)
 
     async def count_tokens(self, params: Mapping[str, Any]) -> int:
         """How many input tokens these `params` of a request have. The API counts them free of charge."""
@@ -250,6 +256,7 @@ class BatchClient:
             where = ".".join(str(part) for part in problems[0]["loc"])
             text = f"{where}: {problems[0]['msg']}" if where else problems[0]["msg"]
             raise invalid_response(endpoint, response, text) from None
+        answer._api_time = time_of(response)
         answer._request_id = self._redact(request_id_of(response) or "")[:200] or None
         if message_batch_id is not None and getattr(answer, "id", message_batch_id) != message_batch_id:
             raise invalid_response(endpoint, response, "it is about another batch than the one that was asked for")
@@ -291,7 +298,9 @@ class BatchClient:
             raise UnusableSetup(str(error), endpoint=endpoint) from error
         except httpx2.HTTPError as error:
             raise_no_response(endpoint, error)
+        self.workspace = workspace_of(response) or self.workspace
         if response.is_success:
+            self.answered = True
             return response
         try:
             content = await whole_body(endpoint, response)

@@ -4,7 +4,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from socket import gaierror
@@ -16,6 +16,7 @@ from pydantic_core import from_json, to_json
 from mcp_batch_tools.api.errors import ApiError, InvalidResponse, NoResponse, Operation, Reason
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,20}/(\d{1,18}|\*)", re.ASCII)
+_WORKSPACE = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _LARGEST_BODY = 32 * 1024 * 1024  # a full page of 1,000 batches is below 1 MB
 
 
@@ -138,6 +139,21 @@ def invalid_response(endpoint: Operation, response: httpx2.Response, text: str) 
 def request_id_of(response: httpx2.Response) -> str | None:
     """The id by which Anthropic's support finds a request."""
     return _text(response.headers.get("request-id"))
+
+
+def workspace_of(response: httpx2.Response) -> str | None:
+    """The workspace that answered, as the header `anthropic-workspace-id` names it."""
+    named = response.headers.get("anthropic-workspace-id", "")
+    return named if _WORKSPACE.fullmatch(named) else None
+
+
+def time_of(response: httpx2.Response) -> datetime | None:
+    """The time of day by the clock of the other side, from the header `date`."""
+    try:
+        time = parsedate_to_datetime(response.headers.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _text(value: object) -> str | None:

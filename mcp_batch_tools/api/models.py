@@ -46,11 +46,17 @@ class FromApi(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     _request_id: str | None = PrivateAttr(None)
+    _api_time: datetime | None = PrivateAttr(None)
 
     @property
     def request_id(self) -> str | None:
         """The id of the request that this came with, by which Anthropic's support finds it."""
         return self._request_id
+
+    @property
+    def api_time(self) -> datetime | None:
+        """The time of day by the API's clock, from the `Date` of the answer; None where it has none."""
+        return self._api_time
 
 
 class RequestCounts(FromApi):

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from email.utils import format_datetime
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
@@ -39,8 +40,9 @@ class Sandbox:
 
     `keys` maps the keys that are accepted to workspaces; None accepts every key, each with a workspace of its own.
     A batch takes `processing_seconds`, its cancellation `canceling_seconds`; `retry_after` is the polling hint while
-    it has not ended; with `ranges` results can be asked for from a byte on. Batches, faults and what was received are
-    open to the test that owns the sandbox.
+    it has not ended; with `ranges` results can be asked for from a byte on. Answers name their workspace and carry the
+    time of the sandbox's clock, unless told otherwise. Batches, faults and what was received are open to the test that
+    owns the sandbox.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class Sandbox:
         retry_after: int = 10,
         ranges: bool = True,
         requests_per_minute: int | None = None,
+        names_workspace: bool = True,
+        tells_time: bool = True,
     ) -> None:
         self.faults: list[Fault] = []
         self.received: list[Received] = []
@@ -63,6 +67,8 @@ class Sandbox:
         self._retry_after = retry_after
         self._ranges = ranges
         self._requests_per_minute = requests_per_minute
+        self._names_workspace = names_workspace
+        self._tells_time = tells_time
         self._limits: dict[str, RateLimit] = {}
         self._workspaces: dict[str, dict[str, Batch]] = {}
         self._origin = secrets.token_hex(8)  # ids differ between sandboxes
@@ -179,6 +185,8 @@ class Sandbox:
         if fault.cut == "after":
             raise ConnectionCut("the connection was cut after the effect")
         response.headers["request-id"] = request_id
+        if self._tells_time:
+            response.headers["date"] = format_datetime(self._clock.now(), usegmt=True)
         response.headers.update(fault.headers)
         return response
 
@@ -189,8 +197,10 @@ class Sandbox:
             if self._requests_per_minute:
                 limit, now = self._limits.setdefault(workspace, RateLimit(self._requests_per_minute)), self._clock.now()
                 admitted = limit.admits(now)
-                headers = limit.headers(now, admitted=admitted)
+                headers |= limit.headers(now, admitted=admitted)
                 act = act if admitted else endpoints.over_the_limit
+            if self._names_workspace:
+                headers["anthropic-workspace-id"] = identifier("wrkspc", self._origin, workspace)
             response = await act(self._call(http, self._batches_of(workspace)))
         except Refusal as refusal:
             response = JSONResponse(refusal.as_json(request_id), refusal.status)

@@ -27,7 +27,14 @@ def serve(app: ASGIApp, *, port: int, ready: Callable[[str], None] = print) -> N
             "(any key works; Ctrl-C ends it)."
         )
         server = uvicorn.Server(
-            uvicorn.Config(cutting(app), log_level="warning", lifespan="off", ws="none", timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                cutting(app),
+                log_level="warning",
+                lifespan="off",
+                ws="none",
+                date_header=False,
+                timeout_graceful_shutdown=1,
+            )
         )
         server.run(sockets=[listening])
 

@@ -1,236 +1,267 @@
-"""Which batches this installation created, in the ledger: one row for each batch's worth of requests.
+"""The attempts of one workspace in the ledger. Each change of state names the state that it comes from.
 
-A row is written before the first byte is sent (the intent) and completed when it is known what came of it. Until then
-it says until when somebody is at work on it. Like the ledger, this is imported only when first used.
+Every function is work for one transaction of the ledger's database; all times are in milliseconds.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, literal, or_, select, update
-
-from mcp_batch_tools.ledger.database import Ledger, now_text
-from mcp_batch_tools.ledger.tables import submissions
-
-Outcome = Literal["created", "failed"]
-
-REMEMBERED = timedelta(days=29)
-"""How long the same requests are called the same: as long as results last."""
-
-
-@dataclass(frozen=True)
-class Submission:
-    """One batch's worth: `part` of `parts`, counted from 0. Without an `outcome` nobody knows yet what came of it.
-
-    `submission` is shared by all parts that one call sends, `whole` is the fingerprint of all and `fingerprint` that of
-    this part; `newest_before` is the newest batch there was before, created at `newest_at`; `until` is when whoever is
-    sending has surely stopped, and `sent_whole` says whether the last byte may have left by then.
-    """
-
-    number: int
-    time: str
-    origin: str
-    submission: str | None
-    whole: str | None
-    fingerprint: str
-    part: int
-    parts: int
-    requests: int
-    label: str | None
-    retry_of: str | None
-    estimate_usd: float | None
-    newest_before: str | None
-    newest_at: str | None
-    until: str | None
-    sent_whole: bool | None
-    message_batch_id: str | None
-    outcome: str | None
-    note: str | None
-
-    @property
-    def began(self) -> datetime:
-        """When the intent was written."""
-        return datetime.fromisoformat(self.time)
-
-    @property
-    def anchor(self) -> datetime | None:
-        """When the newest batch before it was created, by the API's clock; None where there was none."""
-        return datetime.fromisoformat(self.newest_at) if self.newest_at else None
-
-    @property
-    def over(self) -> datetime:
-        """When nobody is sending any more."""
-        return datetime.fromisoformat(self.until or self.time)
+from mcp_batch_tools.ledger import statements
+from mcp_batch_tools.ledger.database import Transaction
+from mcp_batch_tools.ledger.statements import new_id
+from mcp_batch_tools.submissions.match import Absent, Found, Listed, Listing, Ours, Unclear, Verdict, is_past, match
+from mcp_batch_tools.submissions.states import REMEMBERED, WINDOW_BEFORE, Attempt
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A row that a sender has written: what is in it, and its number."""
+    """What a sender writes down before it sends a part; see `Attempt` for the fields. `hashes` are of its requests."""
 
-    number: int
-    row: Mapping[str, Any]
+    scope: str
+    plan_fingerprint: str
+    round: int
+    fingerprint: str
+    copy: int
+    part: int
+    parts: int
+    requests: int
+    retry_of: str | None
+    seq: int | None
+    label: str | None
+    estimate_usd: str | None
+    consent: str
+    consent_id: str | None
+    client: str | None
+    newest_before: str | None
+    newest_created_at: int | None
+    api_claimed: int | None
+    lease_expires_at: int
+    models: Sequence[str]
+    hashes: bytes
 
 
-_columns = [submissions.c[field.name] for field in fields(Submission)]
-_claimed = submissions.alias("claimed")
+def claim(transaction: Transaction, wanted: Claim, now: int) -> Attempt | None:
+    """Claim the right to send a part; None where somebody else has it."""
+    facts = {**vars(wanted), "models": json.dumps(list(wanted.models)), "hashes": b64encode(wanted.hashes).decode()}
+    row = transaction.row(statements.CLAIM, **facts, id=new_id(now), time=now)
+    return None if row is None else attempt_by_id(transaction, row["id"])
 
 
-class Submissions:
-    """The submissions in a ledger to one `endpoint` of the API by one `origin`, see `Settings`. Each call blocks.
+def attempt_by_id(transaction: Transaction, attempt_id: str) -> Attempt | None:
+    """The attempt as it is now."""
+    row = transaction.row(statements.ATTEMPT, id=attempt_id)
+    return None if row is None else Attempt.from_row(row)
 
-    What was sent counts for all keys: a key can be another one of the same workspace.
 
-    Raises:
-        LedgerError: in every method, where the file cannot be read or written.
+def attempts_of_content(transaction: Transaction, scope: str, fingerprints: Collection[str]) -> list[Attempt]:
+    """Every attempt at one of these contents, in whatever state, oldest first."""
+    rows = [
+        row
+        for fingerprint in dict.fromkeys(fingerprints)
+        for row in transaction.rows(statements.ATTEMPTS_OF_CONTENT, scope=scope, fingerprint=fingerprint)
+    ]
+    return sorted(map(Attempt.from_row, rows), key=lambda attempt: attempt.id)
+
+
+def attempts_of_retries(transaction: Transaction, scope: str, message_batch_id: str) -> list[Attempt]:
+    """Every attempt that retries this batch, in whatever state, oldest first."""
+    return [
+        Attempt.from_row(row)
+        for row in transaction.rows(statements.ATTEMPTS_OF_RETRIES, scope=scope, retry_of=message_batch_id)
+    ]
+
+
+def attempts_of_consent(transaction: Transaction, consent_id: str) -> list[Attempt]:
+    """The attempts that the answer to one question led to, by part."""
+    rows = transaction.rows(statements.ATTEMPTS_OF_CONSENT, consent_id=consent_id)
+    return [Attempt.from_row(row) for row in rows]
+
+
+def attempt_of_batch(transaction: Transaction, scope: str, message_batch_id: str) -> Attempt | None:
+    """The attempt that this batch came from, where it was made here."""
+    row = transaction.row(statements.ATTEMPT_OF_BATCH, scope=scope, message_batch_id=message_batch_id)
+    return None if row is None else Attempt.from_row(row)
+
+
+def batches_labelled(transaction: Transaction, scope: str, label: str) -> set[str]:
+    """The ids of the batches that were created here with this label."""
+    rows = transaction.rows(statements.ATTEMPTS_OF_LABEL, scope=scope, label=label)
+    return {row["message_batch_id"] for row in rows if row["message_batch_id"]}
+
+
+def hashes_of(transaction: Transaction, scope: str, message_batch_ids: Collection[str]) -> bytes:
+    """The hashes of the requests in these batches (see `requests.fingerprint`); nothing for those not made here."""
+    found = (
+        transaction.row(statements.HASHES_OF_BATCH, scope=scope, message_batch_id=batch) for batch in message_batch_ids
+    )
+    return b"".join(b64decode(row["hashes"]) for row in found if row and row["hashes"])
+
+
+def attempt_hashes(transaction: Transaction, attempt: Attempt) -> bytes:
+    """The hashes of the requests of one attempt."""
+    row = transaction.row(statements.HASHES_OF_ATTEMPT, id=attempt.id)
+    return b64decode(row["hashes"]) if row and row["hashes"] else b""
+
+
+def renew_lease(transaction: Transaction, attempt: Attempt, lease_expires_at: int) -> bool:
+    """Say that a piece of the body is on its way; False where somebody else has ended the attempt meanwhile."""
+    return bool(transaction.change(statements.RENEW_LEASE, id=attempt.id, lease_expires_at=lease_expires_at))
+
+
+def mark_sent(transaction: Transaction, attempt: Attempt, api_sent: int | None, lease_expires_at: int) -> bool:
+    """Claimed -> sent, before the last piece is handed over; False where it must not be handed over any more."""
+    changed = transaction.change(
+        statements.MARK_SENT, id=attempt.id, api_sent=api_sent, lease_expires_at=lease_expires_at
+    )
+    return bool(changed)
+
+
+def sender_stopped(transaction: Transaction, attempt: Attempt, now: int) -> None:
+    """End the lease of a sent attempt, so that others may look for its batch at once."""
+    transaction.change(statements.SENDER_STOPPED, id=attempt.id, now=now)
+
+
+def not_created(transaction: Transaction, attempt: Attempt, now: int, note: str, *, unchanged: bool = False) -> bool:
+    """Its state -> not_created; with `unchanged` only if nobody has changed the attempt since it was read."""
+    changed = transaction.change(
+        statements.NOT_CREATED,
+        id=attempt.id,
+        from_state=attempt.state,
+        version=attempt.version if unchanged else None,
+        now=now,
+        note=note,
+    )
+    return bool(changed)
+
+
+def answered(transaction: Transaction, attempt: Attempt, batch: Listed, now: int, *, request_id: str | None) -> None:
+    """Any state -> created. The API's answer is the truth, whatever others have made of the attempt meanwhile.
+
+    It takes its batch from an attempt that merely found it, and the next free number where its own is taken.
     """
-
-    def __init__(self, ledger: Ledger, endpoint: str, origin: str) -> None:
-        self._ledger = ledger
-        self._endpoint = endpoint
-        self._origin = origin
-
-    def same(self, fingerprints: Collection[str], now: datetime) -> list[Submission]:
-        """What was submitted of these parts while results last, the latest first, without what failed."""
-        return self._all(
-            self._here().where(submissions.c.fingerprint.in_(list(fingerprints)), *_counting(submissions, now))
-        )
-
-    def latest_duplicate(self, whole: str, retry_of: str | None, now: datetime) -> list[Submission]:
-        """All parts of the latest submission that sent exactly these requests again, while results last."""
-        recent = submissions.c.time >= _text(now - REMEMBERED)
-        same = [submissions.c.whole == whole, submissions.c.retry_of.is_not_distinct_from(retry_of)]
-        found = self._all(self._here().where(*same, submissions.c.duplicate.is_(True), recent).limit(1))
-        return self._all(self._here().where(submissions.c.submission == found[0].submission)) if found else []
-
-    def retries_of(self, message_batch_id: str) -> list[Submission]:
-        """What was sent again of a batch, the latest first, without what failed."""
-        return self._all(
-            self._here().where(
-                submissions.c.retry_of == message_batch_id, submissions.c.outcome.is_distinct_from("failed")
-            )
-        )
-
-    def last_number(self) -> int:
-        """That of the newest row, 0 where there is none."""
-        return self._ledger.execute(select(func.max(submissions.c.number))).scalar() or 0
-
-    def open(self) -> list[Submission]:
-        """Those whose outcome is not known."""
-        return self._all(self._here().where(submissions.c.outcome.is_(None)))
-
-    def of_claim(self, claim: Claim) -> Submission | None:
-        """The row as it is now."""
-        return next(iter(self._all(self._here().where(_is(claim)))), None)
-
-    def of_batches(self, message_batch_ids: Collection[str]) -> dict[str, Submission]:
-        """The submissions that these batches came from, where it was this installation that made them."""
-        query = self._here().where(submissions.c.message_batch_id.in_(list(message_batch_ids)))
-        return {found.message_batch_id: found for found in self._all(query) if found.message_batch_id}
-
-    def labelled(self, label: str) -> set[str]:
-        """The batches with this label."""
-        found = self._all(self._here().where(submissions.c.label == label))
-        return {submission.message_batch_id for submission in found if submission.message_batch_id}
-
-    def intend(
-        self, *, now: datetime, until: datetime, again: bool, open_since: datetime, last_seen: int, **what: Any
-    ) -> Claim | None:
-        """Write down what is about to be sent: the fields of `Submission`.
-
-        None where the same is being sent already, by whichever server, and where it was sent and is not to be sent
-        `again`. Even then those count that are newer than row `last_seen`, or open with a sender that was at work after
-        `open_since`. Of a retry, any newer one of the same requests or of that batch counts. All of it is one
-        statement, which is what makes it once.
-        """
-        row = {
-            "time": _text(now),
-            "until": _text(until),
-            "sent_whole": False,
-            "origin": self._origin,
-            "endpoint": self._endpoint,
-            **what,
-        }
-        counts = [_claimed.c.endpoint == self._endpoint, *_counting(_claimed, now)]
-        newer = (_claimed.c.number > last_seen) & (_claimed.c.submission != what["submission"])
-        same = _claimed.c.fingerprint == what["fingerprint"]
-        counts.append(same if what["retry_of"] is None else or_(same, _claimed.c.retry_of == what["retry_of"]))
-        if again:
-            under_way = _claimed.c.outcome.is_(None) & (_claimed.c.until > _text(open_since))
-            here = (_claimed.c.submission == what["submission"]) & (_claimed.c.part == what["part"])
-            counts.append(or_(under_way, newer, here & (_claimed.c.outcome == "created")))
-        elif what["retry_of"] is not None:
-            counts.append(newer)
-        values = select(*[literal(value, submissions.c[name].type) for name, value in row.items()])
-        statement = insert(submissions).from_select(list(row), values.where(~exists().where(*counts)))
-        number = self._ledger.write(statement.returning(submissions.c.number))
-        return None if number is None else Claim(number, row)
-
-    def extend(self, claim: Claim, until: datetime, *, sent_whole: bool) -> bool:
-        """Say until when this server may be at work on it; false where another one has completed it meanwhile."""
-        values = {"until": _text(until), "sent_whole": sent_whole}
-        return self._update(_is(claim), submissions.c.outcome.is_(None), **values)
-
-    def created(self, claim: Claim, message_batch_id: str, *, request_id: str | None) -> None:
-        """Write down which batch came of it. It is known, so it overrides what others have made of the row.
-
-        Where the row is lost, as the file was replaced meanwhile, it is written once more.
-        """
-        outcome = {"outcome": "created", "message_batch_id": message_batch_id, "request_id": request_id, "note": None}
-        if not self._complete(_is(claim), **outcome):
-            row = {**claim.row, **outcome, "outcome_time": now_text()}
-            self._ledger.write(insert(submissions).values(row))
-
-    def failed(self, claim: Claim, *, note: str) -> None:
-        """Write down that no batch came of it. It is known, so it overrides what others have made of the row."""
-        self._complete(_is(claim), outcome="failed", message_batch_id=None, note=note)
-
-    def settle(self, seen: Submission, outcome: Outcome, *, note: str, message_batch_id: str | None = None) -> bool:
-        """Write down what was found out about a row, if it is still as it was `seen`, and the batch is no other's."""
-        still = [
-            submissions.c.number == seen.number,
-            submissions.c.outcome.is_(None),
-            submissions.c.until.is_not_distinct_from(seen.until),
-        ]
-        if message_batch_id is not None:
-            still.append(~exists().where(_claimed.c.message_batch_id == message_batch_id))
-        return self._complete(*still, outcome=outcome, note=note, message_batch_id=message_batch_id)
-
-    def hashes(self, *message_batch_ids: str) -> bytes:
-        """The hashes of the requests of these batches, see `request_hashes`; nothing for what is not known."""
-        query = select(submissions.c.hashes).where(
-            submissions.c.message_batch_id.in_(message_batch_ids), submissions.c.hashes.is_not(None)
-        )
-        return b"".join(self._ledger.execute(query).scalars())
-
-    def _complete(self, *which: ColumnElement[bool], **values: Any) -> bool:
-        return self._update(*which, outcome_time=now_text(), **values)
-
-    def _update(self, *which: ColumnElement[bool], **values: Any) -> bool:
-        return bool(self._ledger.write(update(submissions).where(*which).values(**values)))
-
-    def _here(self) -> Select[Any]:
-        of_this_api = or_(
-            submissions.c.endpoint == self._endpoint,
-            submissions.c.endpoint.is_(None) & (submissions.c.origin == self._origin),  # of an older version
-        )
-        return select(*_columns).where(of_this_api).order_by(submissions.c.number.desc())
-
-    def _all(self, query: Select[Any]) -> list[Submission]:
-        return [Submission(**row) for row in self._ledger.execute(query).mappings()]
+    own = {"scope": attempt.scope, "id": attempt.id}
+    transaction.change(statements.RELEASE_BATCH, **own, message_batch_id=batch.id)
+    copy, seq = attempt.copy, attempt.seq
+    content = {**own, "fingerprint": attempt.fingerprint}
+    if transaction.row(statements.COPY_TAKEN, **content, copy=copy):
+        copy = (transaction.row(statements.NEXT_COPY, **content) or {"copy": copy})["copy"]
+    if attempt.retry_of is not None:
+        retried = {**own, "retry_of": attempt.retry_of}
+        if transaction.row(statements.SEQ_TAKEN, **retried, seq=seq):
+            seq = (transaction.row(statements.NEXT_SEQ, **retried) or {"seq": seq})["seq"]
+    transaction.change(
+        statements.ANSWERED,
+        id=attempt.id,
+        copy=copy,
+        seq=seq,
+        message_batch_id=batch.id,
+        batch_created_at=batch.created_at,
+        request_id=request_id,
+        now=now,
+    )
 
 
-def _counting(table: Any, now: datetime) -> list[ColumnElement[bool]]:
-    """What counts as sent: while results last, and without what failed."""
-    return [table.c.time >= _text(now - REMEMBERED), table.c.outcome.is_distinct_from("failed")]
+def abandon(transaction: Transaction, attempt: Attempt, now: int) -> bool:
+    """Sent -> abandoned, as the user said to send again; False where somebody has found out more meanwhile."""
+    return bool(transaction.change(statements.ABANDON, id=attempt.id, version=attempt.version, now=now))
 
 
-def _is(claim: Claim) -> ColumnElement[bool]:
-    """Its row, and no other one of that number in another file of that name."""
-    same = [submissions.c[name] == claim.row[name] for name in ("submission", "part", "time")]
-    return and_(submissions.c.number == claim.number, *same)
+def forget_old(transaction: Transaction, scope: str, api_now: int) -> None:
+    """Created -> forgotten for what is older than results last."""
+    transaction.change(statements.FORGET, scope=scope, before=api_now - REMEMBERED)
 
 
-def _text(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="milliseconds")
+def open_attempts(transaction: Transaction, scope: str) -> list[Attempt]:
+    """Attempts of which it is not known for good what became of them, oldest first."""
+    return [Attempt.from_row(row) for row in transaction.rows(statements.OPEN_ATTEMPTS, scope=scope)]
+
+
+def reconcile_attempt(transaction: Transaction, attempt: Attempt, listing: Listing, now: int) -> Verdict:
+    """Find out what became of an attempt, by a list that was read before, and write down what is plain now.
+
+    Where somebody has changed the attempt since it was read, nothing is written.
+    """
+    current = attempt_by_id(transaction, attempt.id)
+    if current is None or current.version != attempt.version:
+        return Unclear(())
+    deleted = _deleted_here(transaction, attempt)
+    complete = Listing(listing.batches, listing.reached_end, listing.now, deleted)
+    rivals = transaction.rows(statements.RIVALS, scope=attempt.scope, requests=attempt.requests, id=attempt.id)
+    listed = [batch for batch in [*listing.batches, *deleted] if batch.requests == attempt.requests]
+    owned = {batch.id for batch in listed if _is_owned(transaction, attempt, batch.id)}
+    # Whoever could have made a batch that was found stood against it then; a rival that came later cannot have.
+    others = [] if attempt.state == "created" else [Attempt.from_row(row) for row in rivals]
+    verdict = match(attempt, complete, Ours(others, owned))
+    _apply(transaction, attempt, verdict, listing, now)
+    return verdict
+
+
+def conclude(transaction: Transaction, attempt: Attempt, batch: Listed, *, ours: bool, now: int) -> Attempt:
+    """Write down what the results of a batch that fits have told, and return the attempt as it is then.
+
+    One that is `ours` is confirmed. Another one is remembered as refuted, and the attempt goes back to sent where it
+    was taken for ours. Nothing is written where somebody has changed the attempt since it was read.
+    """
+    if not ours:
+        refuted = json.dumps(sorted({*attempt.refuted, batch.id}))
+        transaction.change(statements.DOUBTED, id=attempt.id, version=attempt.version, refuted=refuted)
+    elif attempt.state == "created" or _found(transaction, attempt, batch, now):
+        version = attempt.version + (attempt.state != "created")
+        transaction.change(statements.EVIDENCE, id=attempt.id, version=version, evidence="confirmed")
+    return attempt_by_id(transaction, attempt.id) or attempt
+
+
+def _found(transaction: Transaction, attempt: Attempt, batch: Listed, now: int) -> bool:
+    """Sent -> created, provisionally; False where the attempt was changed meanwhile, or the batch is another's."""
+    if _is_owned(transaction, attempt, batch.id):
+        return False
+    changed = transaction.change(
+        statements.FOUND,
+        id=attempt.id,
+        version=attempt.version,
+        message_batch_id=batch.id,
+        batch_created_at=batch.created_at,
+        now=now,
+    )
+    return bool(changed)
+
+
+def _apply(transaction: Transaction, attempt: Attempt, verdict: Verdict, listing: Listing, now: int) -> None:
+    if attempt.state == "sent":
+        match verdict:
+            case Found(batch):
+                _found(transaction, attempt, batch, now)
+            case Absent():
+                not_created(transaction, attempt, now, "not in the list of batches", unchanged=True)
+            case Unclear():
+                pass
+        return
+    match verdict:
+        case Found(batch) if batch.id == attempt.message_batch_id:
+            if is_past(attempt, listing.now):
+                transaction.change(statements.EVIDENCE, id=attempt.id, version=attempt.version, evidence="sole")
+        case Found() | Unclear(candidates=(_, *_)):
+            refuted = json.dumps(sorted(attempt.refuted))
+            transaction.change(statements.DOUBTED, id=attempt.id, version=attempt.version, refuted=refuted)
+        case Absent() | Unclear():
+            pass
+
+
+def _is_owned(transaction: Transaction, attempt: Attempt, message_batch_id: str) -> bool:
+    owner = transaction.row(statements.OWNED, scope=attempt.scope, message_batch_id=message_batch_id, id=attempt.id)
+    return owner is not None
+
+
+def _deleted_here(transaction: Transaction, attempt: Attempt) -> list[Listed]:
+    """Batches that this installation deleted since the attempt, which may be the one that it made."""
+    if attempt.api_claimed is None:
+        return []
+    # A receipt carries the time of this machine, whose clock may be off by a day.
+    since = attempt.api_claimed - WINDOW_BEFORE - 24 * 60 * WINDOW_BEFORE
+    rows = transaction.rows(statements.DELETED_SINCE, scope=attempt.scope, since=since)
+    return [
+        Listed(row["message_batch_id"], row["batch_created_at"], sum(json.loads(row["request_counts"]).values()))
+        for row in rows
+    ]

@@ -5,24 +5,25 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import anyio.to_thread
 
 from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse
 from mcp_batch_tools.api.models import MessageBatch
+from mcp_batch_tools.clock import milliseconds
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.results.publishing import sha256_of, size_of
 from mcp_batch_tools.tools.app import App, Caller
 from mcp_batch_tools.tools.consent import Granted
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.ledger.database import Action, Ledger, Outcome, SavedResults
+    from mcp_batch_tools.ledger.database import Transaction
+    from mcp_batch_tools.ledger.receipts import Action, Outcome
+    from mcp_batch_tools.ledger.saved_files import SavedFile
 
 _log = logging.getLogger(__name__)
-_one_at_a_time = anyio.CapacityLimiter(1)
-
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -43,24 +44,38 @@ async def receipt(
     Raises:
         LedgerError: the intent could not be written, so the act has not begun.
     """
-    counts, name = batch.request_counts.model_dump(), caller.name
-    of = (app.settings.origin, action, batch.id)
-    number = await in_ledger(lambda: app.ledger.intend(*of, counts, granted.how, name))
+    from mcp_batch_tools.ledger.receipts import Intent, complete_open_receipts, complete_receipt, open_receipt
+
+    intent = Intent(
+        scope=await app.scope_to_write(),
+        action=action,
+        message_batch_id=batch.id,
+        batch_created_at=milliseconds(batch.created_at),
+        request_counts=batch.request_counts.model_dump(),
+        consent=granted.how,
+        client=caller.name,
+    )
+    receipt_id = await app.ledger.write(lambda transaction: open_receipt(transaction, intent, app.now()))
     act = Act()
     try:
         yield act
     except BatchError as error:
         if not error.may_have_acted:
-            note = f"HTTP {error.status}" if isinstance(error, ApiError | InvalidResponse) else "nothing was sent"
-            request_id = error.request_id if isinstance(error, ApiError | InvalidResponse) else None
-            await completed(lambda: app.ledger.complete(number, "failed", note=note, request_id=request_id))
+            answered = error if isinstance(error, ApiError | InvalidResponse) else None
+            note = f"HTTP {answered.status}" if answered else "nothing was sent"
+            request_id = answered.request_id if answered else None
+
+            def failed(transaction: "Transaction") -> None:
+                complete_receipt(transaction, receipt_id, "failed", app.now(), note=note, request_id=request_id)
+
+            await _written(app, failed)
         raise
 
-    def done() -> None:
-        app.ledger.complete(number, "done", request_id=act.request_id)
-        app.ledger.settle(*of, "done", f"by receipt {number}")
+    def done(transaction: "Transaction") -> None:
+        complete_receipt(transaction, receipt_id, "done", app.now(), request_id=act.request_id)
+        complete_open_receipts(transaction, intent, "done", app.now(), done_by=receipt_id)
 
-    await completed(done)
+    await _written(app, done)
 
 
 async def complete_open_receipts(app: App, action: "Action", message_batch_id: str, outcome: "Outcome") -> bool:
@@ -70,16 +85,21 @@ async def complete_open_receipts(app: App, action: "Action", message_batch_id: s
     """
     if not app.remembers:
         return False
-    of = (app.settings.origin, action, message_batch_id)
+    from mcp_batch_tools.ledger import receipts
+
     try:
-        return bool(await in_ledger(lambda: app.ledger.settle(*of, outcome, "seen by a later call")))
+        scope = await app.scope()
+        intent = receipts.Intent(scope, action, message_batch_id, 0, {}, "", None)
+        return await app.ledger.write(
+            lambda transaction: receipts.complete_open_receipts(transaction, intent, outcome, app.now())
+        )
     except LedgerError as error:
         # It stays open. What is being told does not depend on it, and must not turn into an error for it.
-        _log.warning("Open receipts in %s cannot be completed: %s", error.path, error)
+        _log.warning("Open receipts cannot be completed: %s", error)
         return False
 
 
-async def saved_results(app: App, message_batch_id: str) -> "SavedResults | None":
+async def saved_results(app: App, message_batch_id: str) -> "SavedFile | None":
     """The latest file that the results were saved to and that is still there, as long as it was; a quick look.
 
     Where the ledger cannot be read, nothing is known to be saved: looking at a batch does not need it.
@@ -87,12 +107,12 @@ async def saved_results(app: App, message_batch_id: str) -> "SavedResults | None
     try:
         return next(iter(await _still_there(app, message_batch_id)), None)
     except LedgerError as error:
-        _log.warning("Which results were saved cannot be read from %s: %s", error.path, error)
+        _log.warning("Which results were saved cannot be read: %s", error)
         return None
 
 
-async def verified_results(app: App, message_batch_id: str) -> "SavedResults | None":
-    """The same, but read to its end: the file holds what was saved, to the byte.
+async def verified_results(app: App, message_batch_id: str) -> "SavedFile | None":
+    """The latest file that holds all results to the byte, as its hash shows: it is read to its end.
 
     Raises:
         LedgerError: the ledger cannot be read, so nothing must be destroyed either.
@@ -103,25 +123,19 @@ async def verified_results(app: App, message_batch_id: str) -> "SavedResults | N
     return None
 
 
-async def _still_there(app: App, message_batch_id: str) -> "list[SavedResults]":
+async def _still_there(app: App, message_batch_id: str) -> "list[SavedFile]":
     if not app.remembers:
         return []
+    from mcp_batch_tools.ledger.saved_files import saved_files
 
-    def look() -> "list[SavedResults]":
-        ledger: Ledger = app.ledger
-        return [saved for saved in ledger.saved(message_batch_id) if size_of(Path(saved.path)) == saved.bytes]
-
-    return await in_ledger(look)
+    saved = await app.ledger.read(lambda transaction: saved_files(transaction, message_batch_id))
+    return [file for file in saved if size_of(Path(file.path)) == file.bytes]
 
 
-async def in_ledger(work: Callable[[], Result]) -> Result:
-    """Run what may wait for another server's write in a thread, one at a time: it is one connection."""
-    return await anyio.to_thread.run_sync(work, limiter=_one_at_a_time)
-
-
-async def completed(work: Callable[[], Any]) -> None:
+async def _written(app: App, work: "Callable[[Transaction], Any]") -> None:
     """Write an outcome. The act has happened and its answer must not be lost to this; the receipt says "unknown"."""
-    try:
-        await in_ledger(work)
-    except LedgerError as error:
-        _log.error("The outcome of an act could not be written to %s: %s", error.path, error)
+    with anyio.CancelScope(shield=True):
+        try:
+            await app.ledger.write(work)
+        except LedgerError as error:
+            _log.error("The outcome of an act could not be written: %s", error)

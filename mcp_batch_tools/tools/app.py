@@ -9,12 +9,11 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import Resolve
 
 from mcp_batch_tools.api.client import BatchClient
-from mcp_batch_tools.clock import Clock
+from mcp_batch_tools.clock import Clock, milliseconds
 from mcp_batch_tools.settings import Settings
 
 if TYPE_CHECKING:
-    from mcp_batch_tools.ledger.database import Ledger
-    from mcp_batch_tools.submissions.store import Submissions
+    from mcp_batch_tools.ledger.database import Database, Transaction
 
 _ANY_CONTEXT = Context[Any, Any]  # the only place where the SDK's untyped context comes in
 _LONGEST_NAME = 100
@@ -33,25 +32,55 @@ class App:
     settings: Settings
     client: BatchClient
     clock: Clock
+    most_requests: int
+    """The most that go into one batch."""
 
     @cached_property
-    def ledger(self) -> "Ledger":
-        """Opened by the first act: its import would delay the start of a server."""
-        from mcp_batch_tools.ledger.database import Ledger
+    def ledger(self) -> "Database":
+        """Opened by the first act: to make it would delay the start of a server, and leave a trace of a mere look."""
+        from mcp_batch_tools.ledger.database import Database
 
-        return Ledger(self.settings.ledger_folder)
+        return Database(self.settings.ledger_folder)
 
     @property
     def remembers(self) -> bool:
         """Whether this installation has a ledger already; looking something up must not make one."""
         return self.settings.ledger_folder.exists()
 
-    @property
-    def submissions(self) -> "Submissions":
-        """The submissions of this installation to this API."""
-        from mcp_batch_tools.submissions.store import Submissions
+    def now(self) -> int:
+        """The time of day by this machine, in milliseconds."""
+        return milliseconds(self.clock.now())
 
-        return Submissions(self.ledger, self.settings.endpoint, self.settings.origin)
+    async def scope(self) -> str:
+        """Whose batches these are: the workspace that answers, or a digest of the key where answers name none.
+
+        Where nothing has answered this key yet, the API is asked once.
+
+        Raises:
+            BatchError: it did not answer.
+            LedgerError: the ledger cannot be read.
+        """
+        if self.client.workspace is None and self.remembers:
+            remembered = await self.ledger.read(self._remembered_workspace)
+            if remembered is not None:
+                return remembered
+        if not self.client.answered:
+            await self.client.list(limit=1)
+        return self.client.workspace or self.settings.credential_scope
+
+    def _remembered_workspace(self, transaction: "Transaction") -> str | None:
+        from mcp_batch_tools.ledger.workspaces import remembered_workspace
+
+        return remembered_workspace(transaction, self.settings.credential_scope)
+
+    async def scope_to_write(self) -> str:
+        """The scope, remembered in the ledger, which is made where it is missing. Raises as `scope`."""
+        from mcp_batch_tools.ledger.workspaces import remember_workspace
+
+        scope, credential = await self.scope(), self.settings.credential_scope
+        if scope != credential:
+            await self.ledger.write(lambda transaction: remember_workspace(transaction, credential, scope))
+        return scope
 
     def close(self) -> None:
         """Close what was opened."""

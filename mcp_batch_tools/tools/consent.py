@@ -16,10 +16,12 @@ from pydantic import BaseModel, Field
 
 from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.api.untrusted import quote_untrusted
+from mcp_batch_tools.clock import from_milliseconds
 from mcp_batch_tools.settings import SANDBOX_NOTE
+from mcp_batch_tools.submissions.states import Attempt
 from mcp_batch_tools.tools.app import App, Caller
 
-How = Literal["asked and accepted", "host approval", "policy allow", "nothing to lose", "below the sum to ask about"]
+How = Literal["asked and accepted", "host approval", "policy allow", "nothing to lose", "below the approval threshold"]
 
 
 class DeleteChoice(BaseModel):
@@ -172,7 +174,9 @@ def cancel_question(batch: MessageBatch) -> Elicit[CancelChoice]:
     )
 
 
-def create_question(requests: int, max_cost_usd: Decimal | None, prices_of: str) -> Elicit[CreateChoice]:
+def create_question(
+    requests: int, max_cost_usd: Decimal | None, prices_of: str, sent_again: Attempt | None
+) -> Elicit[CreateChoice]:
     """The question before requests are sent that may cost more than is spent without asking."""
     cost = (
         f"They cost {max_cost_usd:,.2f} USD if every answer is as long as max_tokens allows, by the prices of "
@@ -180,7 +184,15 @@ def create_question(requests: int, max_cost_usd: Decimal | None, prices_of: str)
         if max_cost_usd is not None
         else "What they cost is unknown, since a model has no known price"
     )
-    return Elicit(f"Create a batch of {requests:,} request{'' if requests == 1 else 's'}? {cost}.", CreateChoice)
+    before = ""
+    if sent_again is not None:
+        sent_on = format_date(from_milliseconds(sent_again.time))
+        before = (
+            f" Requests among them were already sent on {sent_on} as {sent_again.message_batch_id}; this pays again."
+        )
+    return Elicit(
+        f"Create a batch of {requests:,} request{'' if requests == 1 else 's'}? {cost}.{before}", CreateChoice
+    )
 
 
 def format_date(time: datetime) -> str:

@@ -35,6 +35,7 @@ from mcp_batch_tools.tools.consent import (
     delete_question,
 )
 from mcp_batch_tools.tools.failures import explain
+from mcp_batch_tools.tools.made_here import reconcile_before_delete
 from mcp_batch_tools.tools.save_message_batch_results import SavePath, place_of, save, unreadable
 
 
@@ -142,6 +143,8 @@ async def delete_message_batch(
             why = explain(error, {"message_batch_id": message_batch_id}, settings.key_source)
             message = f"Nothing was deleted, since its results could not be saved first. {why}"
             return answer(_not_deleted(batch, "results_not_saved", message, []))
+    # A batch that is deleted before it was found would look as if it had never been created.
+    await reconcile_before_delete(app)
     try:
         async with receipt(app, caller, "delete", batch, decision) as act:
             deleted = await app.client.delete(message_batch_id)

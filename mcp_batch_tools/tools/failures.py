@@ -12,6 +12,7 @@ from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.pricing.errors import InvalidPrices
 from mcp_batch_tools.requests.errors import InvalidRequests
 from mcp_batch_tools.results.errors import SaveFailed
+from mcp_batch_tools.submissions.errors import NothingToRetry, RetryUnreadable, UploadStalled
 
 _UNREACHED = {
     "name": "the name of its host could not be resolved",
@@ -54,11 +55,9 @@ def explain_part(error: Failure, key_source: str | None) -> str:
         case BatchError():
             return " ".join(_parts(error, {}, key_source, unknown=False))
         case LedgerError():
-            return (
-                f"The ledger cannot be written to {error.path}: {quote_untrusted(str(error))}. Without it "
-                "nothing more is "
-                "sent; the user should see to that file."
-            )
+            return f"{ledger_problem(error)} Without it nothing more is sent."
+        case UploadStalled():
+            return f"The upload stood still for {error.seconds:.0f} s and was given up."
         case InvalidRequests():
             return f"{'; '.join(quote_untrusted(problem) for problem in error.problems)}."
         case _:
@@ -124,12 +123,7 @@ def _local(error: Failure) -> str:
     """What went wrong on this machine. The batch and its results are as they were."""
     match error:
         case LedgerError():
-            return (
-                f"The receipt of this act cannot be written to {error.path}: {quote_untrusted(str(error))}. "
-                "Without it nothing "
-                "is done, so nothing was changed. The user should see to that file; then call the same tool again. (In "
-                "another folder, --state-dir, the server remembers nothing of what it sent and saved.)"
-            )
+            return f"{ledger_problem(error)} Without it nothing is done, so nothing was changed."
         case PathNotAllowed():
             return (
                 f"Nothing was saved: {quote_untrusted(str(error))}. Files go into {error.folder}; give a path "
@@ -149,6 +143,19 @@ def _local(error: Failure) -> str:
                 f"The requests are not in order: {told}. Nothing was sent. Correct them, all of the above at once, and "
                 "call the same tool again."
             )
+        case UploadStalled():
+            return (
+                f"The upload stood still for {error.seconds:.0f} s, so it was given up. Nothing was created by it. "
+                "Call this tool again with the same arguments; that cannot pay twice."
+            )
+        case NothingToRetry():
+            return (
+                f"{error.message_batch_id} has nothing to retry: no request in this file expired, was canceled or "
+                "failed on the server, and none that was refused has changed. Nothing was sent."
+            )
+        case RetryUnreadable():
+            why = "its results are gone" if error.ended else "it has not ended"
+            return f"{error.message_batch_id} cannot be retried: {why}. Nothing was sent."
         case InvalidPrices():
             return f"Nothing was saved: {quote_untrusted(str(error))}. The user should correct the option --prices."
         case _:
@@ -216,3 +223,30 @@ def _look(batch: str | None) -> str:
 
 def _request(request_id: str | None) -> str:
     return f" (request {quote_name(request_id)})" if request_id else ""
+
+
+def ledger_problem(error: LedgerError) -> str:
+    """What is wrong with the ledger, and what the user can do about it; two sentences."""
+    match error.reason:
+        case "unusable":
+            return (
+                f"The ledger {error.path} cannot be used: {quote_untrusted(error.text)}. Ask the user to check that "
+                "file's permissions and free disk space."
+            )
+        case "busy":
+            return f"Another program holds the ledger {error.path}. Call the same tool again in a minute."
+        case "replaced":
+            return (
+                f"The ledger {error.path} was replaced or removed while the server ran. Ask the user to restart the "
+                "server."
+            )
+        case "other_version":
+            return (
+                f"The ledger {error.path} was written by another version of this program. Ask the user to update it, "
+                "or to move that file away."
+            )
+        case "unsafe_folder":
+            return (
+                f"Other users of this machine can write to {error.path}, the folder of the ledger. Ask the user to "
+                "take that permission away (chmod go-w)."
+            )

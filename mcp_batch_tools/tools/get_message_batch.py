@@ -29,7 +29,7 @@ from mcp_batch_tools.tools.answers import (
     wait_step,
 )
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
-from mcp_batch_tools.tools.settling import submissions_known
+from mcp_batch_tools.tools.made_here import attempts_of_batches
 
 
 class MessageBatchDetails(BaseModel):
@@ -63,9 +63,10 @@ async def get_message_batch(
     """
     batch, waited = await wait_for_end(app, caller, message_batch_id, wait_seconds)
     shown = details(batch, app.client.now(), waited if wait_seconds else None)
-    made_here = (await submissions_known(app, [batch.id])).get(batch.id)
+    made_here = (await attempts_of_batches(app, [batch.id])).get(batch.id)
     if made_here is not None:
-        shown.label, shown.estimate_usd, shown.retry_of = made_here.label, made_here.estimate_usd, made_here.retry_of
+        shown.label, shown.retry_of = made_here.label, made_here.retry_of
+        shown.estimate_usd = None if made_here.estimate_usd is None else float(made_here.estimate_usd)
     saved = await saved_results(app, batch.id) if batch.ended else None
     if saved is not None:
         shown.results_saved_to = saved.path

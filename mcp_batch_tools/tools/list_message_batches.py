@@ -16,7 +16,7 @@ from mcp_batch_tools.tools.answers import (
     answer,
 )
 from mcp_batch_tools.tools.app import AppDep
-from mcp_batch_tools.tools.settling import batches_labelled, submissions_known
+from mcp_batch_tools.tools.made_here import attempts_of_batches, batches_labelled
 
 _UPSTREAM_PAGE = 1000
 _MOST_PAGES = 5
@@ -94,7 +94,7 @@ async def list_message_batches(
                     break
         if not more or len(rows) == limit:
             break
-    made_here = await submissions_known(app, [row.id for row in rows])
+    made_here = await attempts_of_batches(app, [row.id for row in rows])
     for row in rows:
         row.label = made_here[row.id].label if row.id in made_here else None
     stopped_early = more and len(rows) < limit

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from mcp_types import CallToolResult
@@ -15,7 +16,6 @@ from mcp_batch_tools.results.download import SavedFile, save_results
 from mcp_batch_tools.results.formats import SUFFIXES
 from mcp_batch_tools.results.lines import ResultSummary
 from mcp_batch_tools.results.paths import default_results_folder, resolve_output_path
-from mcp_batch_tools.tools.acts import in_ledger
 from mcp_batch_tools.tools.answers import NextStep, answer, format_time, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 
@@ -126,6 +126,8 @@ async def save(app: App, caller: Caller, batch: MessageBatch, place: "Path", *, 
         SaveFailed, BatchError: as `save_results`.
         InvalidPrices: the list of prices cannot be used; nothing was saved.
     """
+    from mcp_batch_tools.ledger.saved_files import remember_saved_file
+
     prices = load_prices(app.settings.prices)
 
     async def report(received: int, length: int | None, lines: int) -> None:
@@ -136,7 +138,17 @@ async def save(app: App, caller: Caller, batch: MessageBatch, place: "Path", *, 
     told = "The same file was there already" if saved.already else "Saved and checked"
     message = f"{told}: {saved.tally.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
     try:
-        await in_ledger(lambda: app.ledger.note_saved(batch.id, place, saved.bytes, saved.sha256, _text(cost)))
+        await app.ledger.write(
+            partial(
+                remember_saved_file,
+                message_batch_id=batch.id,
+                path=place,
+                size=saved.bytes,
+                sha256=saved.sha256,
+                cost_usd=_text(cost),
+                now=app.now(),
+            )
+        )
     except LedgerError as error:
         message += f" The ledger could not take a note of it ({error}), so a later delete will not know of this file."
     return _told(batch, saved, message, tokens, cost, prices)

@@ -178,7 +178,7 @@ async def test_a_create_that_never_finds_a_connection_gives_up_and_is_known_not_
     assert not failed.value.may_have_acted
 
 
-async def test_a_create_from_a_stream_sends_all_of_it_and_is_not_repeated_since_a_stream_is_read_once(
+async def test_a_create_from_a_stream_sends_all_of_it_and_is_repeated_only_where_none_of_it_was_read(
     open_client: Open, sandbox: Sandbox
 ) -> None:
     wire = Wire(sandbox)
@@ -188,10 +188,14 @@ async def test_a_create_from_a_stream_sends_all_of_it_and_is_not_repeated_since_
         assert wire.sent[0].headers["content-type"] == "application/json"
     wire = Wire(sandbox, httpx2.ConnectError("no"))
     async with open_client(wire) as client:
+        await client.create(pieces_of(BODY))
+    assert len(wire.sent) == 2
+    wire = Wire(sandbox, httpx2.ReadError("no"))
+    async with open_client(wire) as client:
         with pytest.raises(NoResponse):
             await client.create(pieces_of(BODY))
     assert len(wire.sent) == 1
-    assert await number_of_batches(sandbox) == 1
+    assert await number_of_batches(sandbox) == 2
 
 
 async def test_what_a_stream_of_requests_raises_reaches_the_caller(open_client: Open, sandbox: Sandbox) -> None:

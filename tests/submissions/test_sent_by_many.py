@@ -1,6 +1,5 @@
 """Nothing is paid for twice by calls that overlap, by ledgers that change, and by answers that mislead."""
 
-import functools
 import json
 import sqlite3
 from contextlib import closing
@@ -11,9 +10,7 @@ import anyio
 import httpx2
 import pytest
 
-from mcp_batch_tools.requests.plan import build_plan
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
-from mcp_batch_tools.submissions.sending import look_for
 from tests.conftest import KEY, Assistant, Connect, SandboxTransport
 from tests.support.requests import request, write
 from tests.support.transports import Gathering, Hooked, Swallowing, cut
@@ -82,7 +79,6 @@ async def test_a_retry_as_a_duplicate_that_stopped_is_completed(
     clock: Clock,
     requests_dir: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     forgotten: bool,
 ) -> None:
     name = write(requests_dir, [request(f"expired-{n}") for n in range(3)])
@@ -90,11 +86,8 @@ async def test_a_retry_as_a_duplicate_that_stopped_is_completed(
         made = await assistant.call("create_message_batch", requests_file=name)
     if forgotten:
         (tmp_path / "state").rename(tmp_path / "moved")
-    async with connect() as assistant:
+    async with connect(most_requests=2) as assistant:
         clock.advance(3600)
-        monkeypatch.setattr(
-            "mcp_batch_tools.tools.create_message_batch.build_plan", functools.partial(build_plan, most_requests=2)
-        )
         retry = {"requests_file": name, "retry_of": made["batches"][0]["id"]}
         sandbox.faults.append(Fault("create", status=400, skip=1))
         stopped = await assistant.call("create_message_batch", **retry, allow_duplicate=True)
@@ -184,7 +177,7 @@ async def test_what_was_sent_as_it_is_and_lost_is_not_retried(
 
 
 async def test_a_batch_that_another_call_has_just_learned_to_be_its_own_is_not_given_to_a_lost_one(
-    connect: Connect, sandbox: Sandbox, requests_dir: Path, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, sandbox: Sandbox, requests_dir: Path
 ) -> None:
     lost = write(requests_dir, [request("lost")], "lost.jsonl")
     other = write(requests_dir, [request("other")], "other.jsonl")
@@ -198,17 +191,19 @@ async def test_a_batch_that_another_call_has_just_learned_to_be_its_own_is_not_g
         sending.set()
         await listed.wait()
 
-    async def looked(*arguments: Any, **options: Any) -> Any:
-        found = await look_for(*arguments, **options)
-        looks.append(found)
-        if len(looks) == 2:  # the first was for the one that is being sent
-            listed.set()
-            await told.wait()  # there is no request in between that a transport could hold
-        return found
-
-    looks: list[Any] = []
     answers: list[dict[str, Any]] = []
-    async with connect(transport=Hooked(sandbox, after=hold)) as one, connect() as two:
+
+    class Looking(Hooked):
+        """Reads the list while the other batch is there, and goes on when its sender has learned that it is its own."""
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            response = await super().handle_async_request(request)
+            if request.url.query == b"limit=1000":
+                listed.set()
+                await told.wait()
+            return response
+
+    async with connect(transport=Hooked(sandbox, after=hold)) as one, connect(transport=Looking(sandbox)) as two:
 
         async def create() -> None:
             answers.append(await one.call("create_message_batch", requests_file=other))
@@ -217,7 +212,6 @@ async def test_a_batch_that_another_call_has_just_learned_to_be_its_own_is_not_g
         async with anyio.create_task_group() as at_once:
             at_once.start_soon(create)
             await sending.wait()
-            monkeypatch.setattr("mcp_batch_tools.tools.settling.look_for", looked)
             again = await two.call("create_message_batch", requests_file=lost)
     assert answers[0]["type"] == "message_batch_created"
     assert again["reason"] == "unknown_outcome"
@@ -232,36 +226,30 @@ async def test_where_the_newest_batch_was_deleted_meanwhile_no_older_one_is_take
     async with connect(transport=Swallowing(sandbox)) as assistant:
         await assistant.call("create_message_batch", requests_file=name)
         sandbox.remove_batch(newest, key=KEY)
-        clock.advance(3700)
+        clock.advance(4400)
         answer = await assistant.call("create_message_batch", requests_file=name)
     assert answer["type"] == "message_batch_created"
     assert answer["batches"][0]["id"] != older
 
 
 @pytest.mark.parametrize("replaced_by", ["nothing", "another"])
-async def test_a_batch_is_remembered_although_the_ledger_was_replaced_meanwhile(
+async def test_a_ledger_that_was_replaced_meanwhile_is_not_used_and_the_answer_is_not_lost_to_it(
     connect: Connect, sandbox: Sandbox, requests_dir: Path, tmp_path: Path, replaced_by: str
 ) -> None:
     name = write(requests_dir, [request("a")])
-    other = write(requests_dir, [request("b"), request("c")], "other.jsonl")
 
-    async with connect() as second:
+    async def replace(_: httpx2.Request) -> None:
+        for file in (tmp_path / "state").iterdir():
+            file.unlink()
+        if replaced_by == "another":
+            (tmp_path / "state" / "ledger.db").touch()
 
-        async def replace(_: httpx2.Request) -> None:
-            if len(await held(sandbox)) == 1:
-                for file in (tmp_path / "state").iterdir():
-                    file.unlink()
-                if replaced_by == "another":
-                    await second.call("create_message_batch", requests_file=other)
-
-        async with connect(transport=Hooked(sandbox, after=replace)) as first:
-            made = await first.call("create_message_batch", requests_file=name)
-            again = await first.call("create_message_batch", requests_file=name)
-            different = await first.call("create_message_batch", requests_file=other)
-    assert again["batches"] == made["batches"]
-    if replaced_by == "another":
-        assert different["batches"] != made["batches"]
-        assert different["reason"] == "already_created"
+    async with connect(transport=Hooked(sandbox, after=replace)) as assistant:
+        made = await assistant.call("create_message_batch", requests_file=name)
+        again = await assistant.fail("create_message_batch", requests_file=name)
+    assert made["type"] == "message_batch_created"
+    assert "was replaced or removed" in again
+    assert creates(sandbox) == 1
 
 
 async def test_once_sent_again_what_was_never_found_out_asks_for_nothing_more(
@@ -271,7 +259,7 @@ async def test_once_sent_again_what_was_never_found_out_asks_for_nothing_more(
     async with connect(transport=Swallowing(sandbox)) as assistant:
         await assistant.call("create_message_batch", requests_file=name)
         for _ in range(2):
-            sandbox.add_batch(1, key=KEY)
+            sandbox.add_batch(1, key=KEY, status="in_progress", processing_seconds=80_000)
         clock.advance(7200)
         forced = await assistant.call("create_message_batch", requests_file=name, allow_duplicate=True)
         plain = await assistant.call("create_message_batch", requests_file=name)
@@ -285,7 +273,7 @@ async def test_an_old_riddle_does_not_make_riddles_of_later_batches(
     async with connect(transport=Swallowing(sandbox)) as assistant:
         await assistant.call("create_message_batch", requests_file=write(requests_dir, [request("a")]))
         for _ in range(2):
-            sandbox.add_batch(1, key=KEY)
+            sandbox.add_batch(1, key=KEY, status="in_progress", processing_seconds=80_000)
     clock.advance(20 * 86400)
     async with connect(transport=Hooked(sandbox, after=cut)) as assistant:
         later = await assistant.call("create_message_batch", requests=[request("b")])
@@ -321,30 +309,47 @@ async def test_a_failed_part_is_told_without_a_word_that_leads_astray(
     for misleading in ("unknown", "Do not repeat", "Nothing was changed"):
         assert misleading not in answer["message"]
     held_by_another = sqlite3.connect(tmp_path / "state" / "ledger.db", isolation_level=None)
-    with closing(held_by_another), monkeypatch.context() as patch:
-        patch.setattr("mcp_batch_tools.ledger.database._BUSY_SECONDS", 0.1)
+    with closing(held_by_another):
         async with connect() as assistant:
             await assistant.call("list_message_batches")
             held_by_another.execute("BEGIN IMMEDIATE")
-            answer = await assistant.call("create_message_batch", requests_file=name)
-    assert "Without it nothing more is sent" in answer["message"]
-    assert "--state-dir" not in answer["message"]
+            said = await assistant.fail("create_message_batch", requests_file=name)
+    assert "Another program holds the ledger" in said
     assert creates(sandbox) == 0
 
 
 @pytest.mark.parametrize("status", [401, 403, 413, 429])
 @pytest.mark.parametrize("acted", [True, False])
-async def test_a_refusal_from_between_is_believed_only_where_the_list_agrees(
-    connect: Connect, sandbox: Sandbox, requests_dir: Path, status: int, acted: bool
+async def test_a_refusal_that_is_not_in_the_words_of_the_api_says_nothing_about_what_it_did(
+    connect: Connect, sandbox: Sandbox, clock: Clock, requests_dir: Path, status: int, acted: bool
 ) -> None:
     name = write(requests_dir, [request("a")])
-    sandbox.faults.append(Fault("create", status=status, body=b"<html>no</html>", after_effect=acted))
-    async with connect() as assistant:
+
+    class Gateway(SandboxTransport):
+        """Takes a whole create once, passes it on where it `acted`, and answers with a page of its own."""
+
+        answered = False
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            if self.answered or request.method != "POST" or not request.url.path.endswith("/batches"):
+                return await super().handle_async_request(request)
+            self.answered = True
+            if acted:
+                await super().handle_async_request(request)
+            else:
+                async for _ in request.stream:  # type: ignore[union-attr]
+                    pass
+            return httpx2.Response(status, text="<html>no</html>")
+
+    async with connect(transport=Gateway(sandbox)) as assistant:
         answer = await assistant.call("create_message_batch", requests_file=name)
-        again = await assistant.call("create_message_batch", requests_file=name)
-    assert answer.get("reason", "created") == ("created" if acted else "failed")
-    assert again.get("reason", "created") == ("already_created" if acted else "created")
-    assert await sizes(sandbox) == [1]
+        soon = await assistant.call("create_message_batch", requests_file=name)
+        clock.advance(4400)
+        late = await assistant.call("create_message_batch", requests_file=name)
+    assert answer.get("reason", "created") == ("created" if acted else "unknown_outcome")
+    assert soon["reason"] == ("already_created" if acted else "unknown_outcome")
+    assert late.get("reason", "created") == ("already_created" if acted else "created")
+    assert len(await held(sandbox)) == 1
 
 
 class Refusing(SandboxTransport):
@@ -417,7 +422,7 @@ async def test_what_is_sent_as_it_is_while_a_retry_looks_is_not_sent_by_the_retr
     assert creates(sandbox) == 2
 
 
-@pytest.mark.usefixtures("two_a_batch")
+@pytest.mark.parametrize("most_requests", [2])
 async def test_parts_that_were_sent_in_another_order_keep_their_numbers(
     connect: Connect, sandbox: Sandbox, requests_dir: Path
 ) -> None:

@@ -18,7 +18,14 @@ def served(sandbox: Sandbox) -> Iterator[str]:
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or each answer waits for the last one's ACK
     server = uvicorn.Server(
-        uvicorn.Config(cutting(sandbox), log_level="error", ws="none", lifespan="off", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            cutting(sandbox),
+            log_level="error",
+            ws="none",
+            lifespan="off",
+            date_header=False,
+            timeout_graceful_shutdown=1,
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

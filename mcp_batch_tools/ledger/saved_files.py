@@ -1,0 +1,49 @@
+"""Files that all results of a batch were saved to. Whether one is still there, and unchanged, is another question."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcp_batch_tools.ledger import statements
+from mcp_batch_tools.ledger.database import Transaction
+from mcp_batch_tools.ledger.statements import new_id
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """One file, when it was saved (milliseconds) and what its results cost; `cost_usd` is None where unknown."""
+
+    time: int
+    message_batch_id: str
+    path: str
+    bytes: int
+    sha256: str
+    cost_usd: str | None
+
+
+def remember_saved_file(
+    transaction: Transaction,
+    message_batch_id: str,
+    path: Path,
+    size: int,
+    sha256: str,
+    cost_usd: str | None,
+    now: int,
+) -> None:
+    """Remember a file of `size` bytes that all results of a batch were saved to. `now` is in milliseconds."""
+    transaction.change(
+        statements.INSERT_SAVED_FILE,
+        id=new_id(now),
+        time=now,
+        message_batch_id=message_batch_id,
+        path=str(path),
+        bytes=size,
+        sha256=sha256,
+        cost_usd=cost_usd,
+    )
+
+
+def saved_files(transaction: Transaction, message_batch_id: str) -> list[SavedFile]:
+    """The files that the results of a batch were saved to, the latest first."""
+    return [
+        SavedFile(**dict(row)) for row in transaction.rows(statements.SAVED_FILES, message_batch_id=message_batch_id)
+    ]
