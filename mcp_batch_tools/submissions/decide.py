@@ -1,7 +1,7 @@
 """What a call does with each part of a plan, decided from what the ledger knows, without any I/O."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mcp_batch_tools.submissions.states import Attempt
 
@@ -58,7 +58,7 @@ def decide(parts: Sequence[str], history: Sequence[Attempt], mode: Mode) -> list
     """
     held = [attempt for attempt in history if attempt.state in _HELD]
     if mode.allow_duplicate and (mode.retry_of is not None or _all_created(parts, held)):
-        return _duplicate(parts, held, mode)
+        return _each_abandoned_once(_duplicate(parts, held, mode))
     open_retry = next((attempt for attempt in held if _is_open(attempt) and _retries_the_same(attempt, mode)), None)
     if open_retry is not None:
         return [Blocked(open_retry) for _ in parts]
@@ -114,6 +114,20 @@ def _send(same: Sequence[Attempt], *, round: int, abandons: tuple[Attempt, ...] 
     given_up = {attempt.id for attempt in abandons}
     highest = max((attempt.copy for attempt in same if attempt.id not in given_up), default=0)
     return Send(highest + 1, round, abandons)
+
+
+def _each_abandoned_once(decisions: Sequence[Decision]) -> list[Decision]:
+    """The first part that is sent gives up what stands against it; a later one could not give it up again."""
+    once: list[Decision] = []
+    given_up: set[str] = set()
+    for decision in decisions:
+        if isinstance(decision, Send):
+            left = tuple(attempt for attempt in decision.abandons if attempt.id not in given_up)
+            given_up |= {attempt.id for attempt in left}
+            once.append(replace(decision, abandons=left))
+        else:
+            once.append(decision)
+    return once
 
 
 def _counts(attempt: Attempt, mode: Mode) -> bool:
