@@ -13,7 +13,8 @@ class Mode:
     """How a plan is to be sent.
 
     With `allow_duplicate`, content that was sent before is sent again. `retry_of` is the batch that the requests are
-    retried from, and `retried_at` when it was sent (milliseconds; None where this installation did not create it).
+    retried from, and `retried_at` when it was sent (milliseconds, by the API's clock where that is known; None where
+    this installation did not create it).
     `hopeless` are the ids of attempts of which waiting will not tell what became.
     """
 
@@ -134,7 +135,8 @@ def _counts(attempt: Attempt, mode: Mode) -> bool:
     """A retry is stopped only by content that was sent as it is since the batch that it retries."""
     if mode.retry_of is None:
         return True
-    return attempt.retry_of is None and attempt.time > (mode.retried_at or 0)
+    sent_at = attempt.time if attempt.api_claimed is None else attempt.api_claimed
+    return attempt.retry_of is None and sent_at > (mode.retried_at or 0)
 
 
 def _all_created(parts: Sequence[str], held: Sequence[Attempt]) -> bool:
