@@ -8,6 +8,7 @@ Prints its port on the first line of standard output.
 import asyncio
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 RESULTS = Path(sys.argv[1]) if len(sys.argv) > 1 else None
@@ -24,15 +25,16 @@ def _answer(method: str, path: str, address: str) -> bytes:
         message_batch_id = "msgbatch_01HkcTjaV5uDC8jWR4ZsDV8d"
     if method == "DELETE":
         return json.dumps({"id": message_batch_id, "type": "message_batch_deleted"}).encode()
+    created = datetime.now(UTC) - timedelta(hours=2)
     return json.dumps(
         {
             "id": message_batch_id,
             "type": "message_batch",
             "processing_status": "ended",
             "request_counts": {"processing": 0, "succeeded": SUCCEEDED, "errored": 0, "canceled": 0, "expired": 0},
-            "ended_at": "2026-11-03T09:30:00.000000+00:00",
-            "created_at": "2026-11-03T09:00:00.000000+00:00",
-            "expires_at": "2026-11-04T09:00:00.000000+00:00",
+            "ended_at": (created + timedelta(minutes=30)).isoformat(),
+            "created_at": created.isoformat(),
+            "expires_at": (created + timedelta(days=1)).isoformat(),
             "archived_at": None,
             "cancel_initiated_at": None,
             "results_url": f"http://{address}/v1/messages/batches/{message_batch_id}/results",

@@ -1,0 +1,1 @@
+"""Speed and memory beside a rival, as ratios measured in one run: `python -m benchmarks`."""
