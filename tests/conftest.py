@@ -1,6 +1,8 @@
 """What the tests share: the server on a sandbox whose clock they move, and a client for each protocol era."""
 
 import json
+import os
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -8,15 +10,32 @@ from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import settings as hypothesis_settings
 from mcp import Client
 from mcp_types import CallToolResult, TextContent
 
 from mcp_batch_tools.sandbox import Clock, ConnectionCut, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
+from tests.support.seeds import rounds, seed
 
 KEY = "sk-ant-api03-canary-0123456789"
 ERAS = {"2025-11-25": "legacy", "2026-07-28": "auto"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """`TEST_SEED=random` draws one seed for all workers; without the variable, chance is the same at every run."""
+    if os.environ.get("TEST_SEED") == "random":
+        os.environ["TEST_SEED"] = str(random.randrange(10**9))
+    fixed = "TEST_SEED" not in os.environ
+    hypothesis_settings.register_profile(
+        "ours", derandomize=fixed, deadline=None, max_examples=rounds(100), print_blob=True
+    )
+    hypothesis_settings.load_profile("ours")
+
+
+def pytest_report_header() -> str:
+    return f"seed: TEST_SEED={seed()}"
 
 
 class SandboxTransport(httpx2.AsyncBaseTransport):

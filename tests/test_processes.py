@@ -13,6 +13,8 @@ from tests.conftest import KEY
 from tests.support.processes import launched, started
 from tests.support.serving import served
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_whole_story_over_a_real_wire(era: str) -> None:
     sandbox = Sandbox(processing_seconds=600, canceling_seconds=0)

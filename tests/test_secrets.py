@@ -14,6 +14,8 @@ from tests.conftest import KEY
 from tests.support.processes import Server, launched, started
 from tests.support.serving import served
 
+pytestmark = pytest.mark.slow
+
 ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in KEY)
 STATUSES = [400, 401, 402, 403, 404, 408, 409, 413, 429, 500, 504, 529]
 

@@ -20,6 +20,8 @@ from tests.conftest import KEY
 from tests.support.processes import Server, started
 from tests.support.serving import served
 
+pytestmark = pytest.mark.slow
+
 
 def receipts() -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "mcp_batch_tools", "receipts", "--json"]

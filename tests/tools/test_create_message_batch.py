@@ -1,8 +1,6 @@
 """`create_message_batch`: checked first, priced first, and sent once."""
 
 import json
-import os
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -23,6 +21,8 @@ from tests.support.consent import answering
 from tests.support.proxy import Proxy, damaging
 from tests.support.raw import over_streams
 from tests.support.requests import request, write
+from tests.support.seeds import dice as dice_for
+from tests.support.seeds import rounds
 from tests.support.serving import served
 from tests.support.transports import Gathering, Swallowing
 from tests.support.upstream import creates, held
@@ -419,14 +419,14 @@ async def behind_a_proxy(sandbox: Sandbox, clock: Clock) -> AsyncIterator[tuple[
                 yield Assistant(client), proxy
 
 
+@pytest.mark.random
+@pytest.mark.slow
 async def test_through_a_proxy_that_cuts_anywhere_no_intent_makes_two_batches_and_created_means_created(
     sandbox: Sandbox, clock: Clock, requests_dir: Path
 ) -> None:
-    seed = random.randrange(10**9)
-    print(f"seed {seed}")
-    dice = random.Random(seed)
+    dice = dice_for("creates through a proxy")
     counts: dict[str, int] = {}
-    tries = int(os.environ.get("DAMAGED_TRIES", "60"))
+    tries = rounds(60)
     async with behind_a_proxy(sandbox, clock) as (assistant, proxy):
         for size in range(1, tries + 1):
             name = write(requests_dir, [request(f"r{size}-{n}") for n in range(size)])

@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import json
 import os
-import random
 import resource
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
@@ -26,6 +25,8 @@ from tests.support.processes import started
 from tests.support.proxy import at_random, damaging
 from tests.support.raw import over_streams
 from tests.support.results import line, pieces
+from tests.support.seeds import dice as dice_for
+from tests.support.seeds import rounds
 from tests.support.serving import served
 
 pytestmark = pytest.mark.anyio
@@ -342,9 +343,7 @@ async def test_progress_is_told_by_bytes_and_lines(connect: Connect, sandbox: Sa
     assert [entry[0] for entry in told] == sorted(entry[0] for entry in told)
 
 
-SEED = random.randrange(10**9)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "parquet"])
 @pytest.mark.parametrize("ranges", [True, False])
 async def test_a_break_leaves_a_readable_file_in_every_format(results: Path, ranges: bool, suffix: str) -> None:
@@ -494,14 +493,15 @@ async def test_a_save_that_is_given_up_leaves_nothing_behind(sandbox: Sandbox, r
     assert list(results.glob("*")) == []
 
 
+@pytest.mark.random
+@pytest.mark.slow
 @pytest.mark.parametrize("ranges", [True, False])
 async def test_through_a_proxy_that_damages_at_random_only_whole_files_get_the_name_and_only_then_is_deleted(
     results: Path, ranges: bool
 ) -> None:
-    print(f"seed {SEED}")
-    dice = random.Random(SEED)
+    dice = dice_for("saving through a proxy", ranges)
     sandbox = Sandbox(ranges=ranges)
-    tries = int(os.environ.get("DAMAGED_TRIES", "60"))
+    tries = rounds(60)
     with served(sandbox) as address:
         async with damaging(address) as proxy:
             server = create_server(Settings.load(api_key=KEY, base_url=proxy.address), clock=Clock(), stall_seconds=0.3)
@@ -539,6 +539,7 @@ async def test_through_a_proxy_that_damages_at_random_only_whole_files_get_the_n
     assert deleted > tries / 3, (deleted, saved)
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_nothing_gets_the_name_and_nothing_is_deleted(results: Path) -> None:
     sandbox = Sandbox()
     batch = sandbox.add_batch(3000, key=KEY, text_characters=1000)
@@ -561,6 +562,7 @@ async def test_a_folder_that_cannot_be_written_is_told(connect: Connect, sandbox
     assert results.read_text() == "a file where the folder should be"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranges", [True, False])
 async def test_a_break_is_made_up_for_with_a_range_where_the_api_knows_ranges(results: Path, ranges: bool) -> None:
     sandbox = Sandbox(ranges=ranges)
