@@ -273,6 +273,7 @@ def test_the_demo_ends_at_status_0(capfd: pytest.CaptureFixture[str]) -> None:
     assert "All steps went as told." in capfd.readouterr().out
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_the_sandbox_says_its_address_serves_any_key_and_ends_at_status_130_with_ctrl_c(monkeypatch: Set) -> None:
     reading, writing = os.pipe()
     seen: list[httpx2.Response] = []

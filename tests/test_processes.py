@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,15 +55,7 @@ def test_the_end_of_the_input_ends_a_call_that_is_waiting() -> None:
         assert "Traceback" not in err
 
 
-@pytest.fixture
-def _ctrl_c_is_heard() -> Iterator[None]:
-    """A shell starts what runs in the background with SIGINT ignored, and processes inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_ctrl_c_is_heard")
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_ctrl_c_ends_a_server_at_once_although_its_input_stays_open() -> None:
     with launched("-m", "mcp_batch_tools") as server:
@@ -73,7 +64,7 @@ def test_ctrl_c_ends_a_server_at_once_although_its_input_stays_open() -> None:
         assert server.errors() == ""
 
 
-@pytest.mark.usefixtures("_ctrl_c_is_heard")
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_ctrl_c_ends_a_sandbox_without_a_traceback() -> None:
     process = subprocess.Popen(
