@@ -1,5 +1,6 @@
 """README and server.json say what the code does."""
 
+import ast
 import json
 import re
 import tomllib
@@ -66,3 +67,41 @@ def test_the_server_manifest_fits_the_project_and_the_readme() -> None:
     assert {variable["name"] for variable in package["environmentVariables"]} <= {
         variable_of(name) for name in Settings.model_fields
     }
+
+
+def named_tests() -> list[tuple[str, str]]:
+    text = (ROOT / "SECURITY.md").read_text()
+    return re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+
+
+def test_the_page_on_security_names_tests_that_exist() -> None:
+    named = named_tests()
+    assert len(named) > 20
+    for path, name in named:
+        tree = ast.parse((ROOT / path).read_text())
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        assert name in functions, f"{path}::{name}"
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", "CONTRIBUTING.md", "SECURITY.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))],
+)
+def test_links_between_the_documents_lead_somewhere(document: str) -> None:
+    place = ROOT / document
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", place.read_text()):
+        path, _, heading = link.partition("#")
+        target = place.parent / path if path else place
+        assert target.exists(), link
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}, link
+
+
+def test_every_session_that_is_told_to_contributors_exists() -> None:
+    sessions = set(re.findall(r"nox -s ([\w-]+)", (ROOT / "CONTRIBUTING.md").read_text()))
+    text = (ROOT / "noxfile.py").read_text()
+    defined = set(re.findall(r"@nox.session\ndef (\w+)", text)) | set(
+        re.findall(r"@nox.session\(name=\"([\w-]+)\"", text)
+    )
+    assert sessions == defined
