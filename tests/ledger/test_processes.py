@@ -1,8 +1,6 @@
 """The ledger under real processes: one that is killed, two that share the file, a disk that is full."""
 
 import json
-import os
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +15,7 @@ import pytest
 
 from mcp_batch_tools.sandbox import Fault, Sandbox
 from tests.conftest import KEY
-from tests.support.processes import Server, started
+from tests.support.processes import Server, limit_file_size, started
 from tests.support.serving import served
 
 pytestmark = pytest.mark.slow
@@ -130,7 +128,7 @@ def test_on_a_full_disk_nothing_is_deleted_and_the_answer_says_why() -> None:
     first, second = sandbox.add_batch(key=KEY), sandbox.add_batch(key=KEY)
     with served(sandbox) as address, started(address) as server:
         server.call("delete_message_batch", message_batch_id=first)
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (8192, 8192))
+        limit_file_size(server.process, 8192)
         said = server.call("delete_message_batch", message_batch_id=second)
         assert said["isError"]
         assert "ledger.db cannot be used" in said["content"][0]["text"]
@@ -164,4 +162,4 @@ def _until(held: Any) -> None:
     deadline = time.monotonic() + 20
     while not held():
         assert time.monotonic() < deadline
-        os.sched_yield()
+        time.sleep(0)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import socket
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -283,7 +284,7 @@ def test_what_is_no_file_is_told_at_once(
     assert "cannot be read: " in problems_of(FileSource(Path("a\0b")))[0]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read_is_told_as_such(tmp_path: Path) -> None:
     (tmp_path / "secret.jsonl").touch(0)
     assert problems_of(FileSource(tmp_path / "secret.jsonl")) == ["the file cannot be read: Permission denied"]

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+import pytest
+
 from tests.conftest import KEY
 
 CLIENT = {"name": "raw", "version": "1"}
@@ -90,3 +92,12 @@ def started(address: str, *flags: str, era: str = "2025-11-25") -> Iterator[Serv
         "-m", "mcp_batch_tools", *flags, era=era, ANTHROPIC_API_KEY=KEY, ANTHROPIC_BASE_URL=address
     ) as server:
         yield server
+
+
+def limit_file_size(process: "subprocess.Popen[str]", size: int) -> None:
+    """Let a process write no file beyond `size` bytes, as on a disk that is full."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux limits another process")
+    import resource
+
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))

@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import json
 import os
-import resource
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +21,7 @@ from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
 from tests.conftest import KEY, Assistant, Connect, SandboxTransport
 from tests.support.consent import answering
-from tests.support.processes import started
+from tests.support.processes import limit_file_size, started
 from tests.support.proxy import at_random, damaging
 from tests.support.raw import over_streams
 from tests.support.results import line, pieces
@@ -173,7 +173,8 @@ async def test_a_path_that_leads_out_or_is_no_file_is_refused(
     (results / "out").symlink_to(outside)
     (results / "out.jsonl").symlink_to(outside / "x.jsonl")
     (results / "loop").symlink_to(results / "loop")
-    os.mkfifo(results / "pipe.jsonl")
+    if sys.platform != "win32":
+        os.mkfifo(results / "pipe.jsonl")
     async with connect() as assistant:
         said = await assistant.fail("save_message_batch_results", message_batch_id=batch, path=path)
         kept = await assistant.call("delete_message_batch", message_batch_id=batch, save_results_to="ok.jsonl")
@@ -545,7 +546,7 @@ def test_on_a_full_disk_nothing_gets_the_name_and_nothing_is_deleted(results: Pa
     batch = sandbox.add_batch(3000, key=KEY, text_characters=1000)
     with served(sandbox) as address, started(address) as server:
         server.call("get_message_batch", message_batch_id=batch)
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+        limit_file_size(server.process, 2_000_000)
         said = server.call("delete_message_batch", message_batch_id=batch, save_results_to="x.jsonl")
         assert said["structuredContent"]["reason"] == "results_not_saved"
         assert "writing failed" in said["structuredContent"]["message"]
