@@ -1,7 +1,9 @@
 """README and server.json say what the code does."""
 
 import ast
+import importlib
 import json
+import pkgutil
 import re
 import tomllib
 from pathlib import Path
@@ -9,8 +11,10 @@ from pathlib import Path
 import pytest
 from mcp_types import ToolAnnotations
 
+import mcp_batch_tools
 from mcp_batch_tools import __version__
 from mcp_batch_tools.cli import main
+from mcp_batch_tools.errors import Failure
 from mcp_batch_tools.settings import Settings, flag_names, variable_of
 from tests.conftest import Connect
 
@@ -105,3 +109,25 @@ def test_every_session_that_is_told_to_contributors_exists() -> None:
         re.findall(r"@nox.session\(name=\"([\w-]+)\"", text)
     )
     assert sessions == defined
+
+
+def below(kind: type[Failure]) -> set[str]:
+    """The class and all those below it, as far as they are part of what a room shows to others."""
+    names = {kind.__name__} if kind.__module__.endswith(".errors") else set()
+    for child in kind.__subclasses__():
+        names |= below(child)
+    return names
+
+
+def test_the_picture_of_the_errors_has_every_class_and_no_other() -> None:
+    for module in pkgutil.walk_packages(mcp_batch_tools.__path__, "mcp_batch_tools."):
+        if module.name.endswith(".errors"):
+            importlib.import_module(module.name)
+    picture = (ROOT / "docs" / "errors.md").read_text().split("```")[1]
+    assert set(re.findall(r"^[ │├└─]*([A-Z]\w+)", picture, re.MULTILINE)) == below(Failure)
+
+
+@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "docs/architecture.md", "docs/errors.md"])
+def test_the_files_that_the_documents_name_exist(document: str) -> None:
+    for name in re.findall(r"`((?:[\w.-]+/)*[\w.-]+(?:/|\.py|\.json|\.md|\.yml))`", (ROOT / document).read_text()):
+        assert (ROOT / name).exists() or (ROOT / "mcp_batch_tools" / name).exists(), name
