@@ -6,13 +6,21 @@ Prints its port on the first line of standard output.
 """
 
 import asyncio
+import itertools
 import json
 import sys
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from pathlib import Path
 
 RESULTS = Path(sys.argv[1]) if len(sys.argv) > 1 else None
 SUCCEEDED = int(sys.argv[2]) if len(sys.argv) > 1 else 3
+
+CREATED = itertools.count(1)
+HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: %s\r\n"
+    b"anthropic-workspace-id: wrkspc_01benchmark\r\ncontent-length: %d\r\n\r\n"
+)
 
 
 def _answer(method: str, path: str, address: str) -> bytes:
@@ -22,7 +30,7 @@ def _answer(method: str, path: str, address: str) -> bytes:
     if "?" in path:
         return b'{"data": [], "has_more": false, "first_id": null, "last_id": null}'
     if message_batch_id == "batches":
-        message_batch_id = "msgbatch_01HkcTjaV5uDC8jWR4ZsDV8d"
+        message_batch_id = f"msgbatch_created{next(CREATED):014}"
     if method == "DELETE":
         return json.dumps({"id": message_batch_id, "type": "message_batch_deleted"}).encode()
     created = datetime.now(UTC) - timedelta(hours=2)
@@ -65,7 +73,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 length -= len(await reader.read(min(length, 1 << 20)))
             address = head.lower().split("\r\nhost: ")[1].split("\r\n")[0]
             body = _answer(method, path, address)
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body))
+            writer.write(HEAD % (formatdate(usegmt=True).encode(), len(body)))
             writer.write(body)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
