@@ -107,8 +107,9 @@ async def select_for_retry(
             return store.hashes_of(transaction, scope, [message_batch_id]), hashes, retries
 
         sent, retried, retries = await database.read(read)
-        last_seq = max((attempt.seq or 0 for attempt in retries if attempt.state != "not_created"), default=0)
         earlier = tuple(attempt for attempt in retries if attempt.state == "created")
+        # Not those that are still being sent: their requests are selected here, so their number must stay in the way.
+        last_seq = max((attempt.seq or 0 for attempt in earlier), default=0)
     selected = SelectedSource(source, worth, sent, retried)
     if await _first(selected) is not None:
         return Selection(selected, last_seq, earlier)
