@@ -70,8 +70,8 @@ def test_all(session: nox.Session) -> None:
 @nox.session
 def contract(session: nox.Session) -> None:
     """Write the contract of the tools anew, and show what changed in it."""
-    uv_run(session, "python", "-m", "tests.tools.test_catalogue")
-    session.run("git", "--no-pager", "diff", "--stat", "-p", "--", "tests/tools/contract.json", external=True)
+    uv_run(session, "python", "-m", "mcp_batch_tools.tools.contract")
+    session.run("git", "--no-pager", "diff", "--stat", "-p", "--", "mcp_batch_tools/tools/catalogue.json", external=True)
 
 
 @nox.session

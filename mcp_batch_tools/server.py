@@ -8,14 +8,13 @@ import httpx2
 from mcp.server.mcpserver import MCPServer
 
 from mcp_batch_tools import __version__
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.clock import Clock, SystemClock
 from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
 from mcp_batch_tools.tools.app import App
 from mcp_batch_tools.tools.catalogue import catalogue
 
 if TYPE_CHECKING:
-    pass
+    from mcp_batch_tools.api.client import BatchClient
 
 _ABOUT = "Manages Anthropic Message Batches. A batch goes from in_progress, or canceling, to ended."
 _DELETING = """\
@@ -40,19 +39,21 @@ def create_server(
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
-        async with client_of(settings, transport=transport, clock=clock, stall_seconds=stall_seconds) as client:
-            app = App(settings, client, clock or SystemClock(), most_requests)
-            try:
-                yield app
-            finally:
-                app.close()
+        def open_client() -> "BatchClient":
+            return client_of(settings, transport=transport, clock=clock, stall_seconds=stall_seconds)
+
+        app = App(settings, clock or SystemClock(), most_requests, open_client)
+        try:
+            yield app
+        finally:
+            await app.close()
 
     return MCPServer(
         "mcp-batch-tools",
         title="Message Batches" + (" (sandbox)" if settings.sandbox else ""),
         version=__version__,
         instructions=_instructions(settings),
-        tools=list(catalogue(settings)),
+        tools=catalogue(settings),
         lifespan=lifespan,
     )
 
@@ -69,8 +70,10 @@ def client_of(
     transport: httpx2.AsyncBaseTransport | None = None,
     clock: Clock | None = None,
     stall_seconds: float = 15,
-) -> BatchClient:
+) -> "BatchClient":
     """The API client that these settings describe; with no credentials each call raises `NotConfigured`."""
+    from mcp_batch_tools.api.client import BatchClient
+
     headers = {"anthropic-version": settings.anthropic_version}
     base_url = settings.base_url
     if settings.sandbox:

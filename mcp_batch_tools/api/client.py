@@ -90,6 +90,10 @@ class BatchClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. A client that was never used has none."""
         if self._pool is not None:
             await self._pool.aclose()
 

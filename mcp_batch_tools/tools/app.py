@@ -1,18 +1,18 @@
 """What a tool works with: the parts of the server that live as long as it does, and the client that called."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import Resolve
 
-from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.clock import Clock, milliseconds
 from mcp_batch_tools.settings import Settings
 
 if TYPE_CHECKING:
+    from mcp_batch_tools.api.client import BatchClient
     from mcp_batch_tools.ledger.database import Database, Transaction
 
 _ANY_CONTEXT = Context[Any, Any]  # the only place where the SDK's untyped context comes in
@@ -30,10 +30,16 @@ class App:
     """What lives as long as the server runs."""
 
     settings: Settings
-    client: BatchClient
     clock: Clock
     most_requests: int
     """The most that go into one batch."""
+    open_client: Callable[[], "BatchClient"] = field(repr=False)
+
+    @cached_property
+    def client(self) -> "BatchClient":
+        """Made by the first call: its import would delay the start of a server."""
+        return self.open_client()
+
 
     @cached_property
     def ledger(self) -> "Database":
@@ -82,10 +88,12 @@ class App:
             await self.ledger.write(lambda transaction: remember_workspace(transaction, credential, scope))
         return scope
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close what was opened."""
         if "ledger" in vars(self):
             self.ledger.close()
+        if "client" in vars(self):
+            await self.client.close()
 
 
 class Caller:

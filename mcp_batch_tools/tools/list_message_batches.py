@@ -62,7 +62,7 @@ async def list_message_batches(
         Moment | None, Field(description="Only batches created at or after this time (ISO 8601; UTC if no zone).")
     ] = None,
     created_before: Annotated[Moment | None, Field(description="Only batches created before this time.")] = None,
-    limit: Annotated[int, Field(ge=1, le=100)] = 20,
+    limit: Annotated[int, Field(ge=1, le=100, description="The most batches to show.")] = 20,
     label: Annotated[str | None, Field(description="Only batches created here with this label.")] = None,
     cursor: Annotated[
         str | None,

@@ -123,9 +123,11 @@ class _Page:
 async def read_message_batch_results(
     message_batch_id: MessageBatchId,
     app: AppDep,
-    outcome: Outcome | None = None,
-    custom_ids: Annotated[list[CustomId] | None, Field(min_length=1, max_length=100)] = None,
-    limit: Annotated[int, Field(ge=1, le=100)] = 10,
+    outcome: Annotated[Outcome | None, Field(description="Only results with this outcome.")] = None,
+    custom_ids: Annotated[
+        list[CustomId] | None, Field(min_length=1, max_length=100, description="Only the results of these requests.")
+    ] = None,
+    limit: Annotated[int, Field(ge=1, le=100, description="The most results to show.")] = 10,
     cursor: Annotated[
         str | None, Field(pattern=r"^[0-9]{1,15}$", description="next_cursor of the previous answer, same filters.")
     ] = None,

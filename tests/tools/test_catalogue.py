@@ -1,20 +1,19 @@
 """The contract that a model sees: reviewed as a file, and held to rules that all tools keep."""
 
 import json
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import anyio
 import pytest
 from mcp import Client
 
-from mcp_batch_tools.server import create_server
-from mcp_batch_tools.settings import Settings
+from mcp_batch_tools.tools.catalogue import FILE
+from mcp_batch_tools.tools.contract import as_text
 from tests.conftest import Connect, text_of
 
 pytestmark = pytest.mark.anyio
 
-CONTRACT = Path(__file__).parent / "contract.json"
+CHANGING = {"create_message_batch", "cancel_message_batch", "delete_message_batch", "save_message_batch_results"}
 
 
 async def contract(connect: Connect, era: str, **settings: Any) -> list[dict[str, Any]]:
@@ -27,19 +26,52 @@ async def listed_by(client: Client) -> list[dict[str, Any]]:
     return [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
 
 
-async def test_the_contract_is_the_reviewed_one(connect: Connect, era: str) -> None:
-    """To accept a change: `uv run python -m tests.tools.test_catalogue`, and review the difference."""
-    assert await contract(connect, era) == json.loads(CONTRACT.read_text())
+def schemas_in(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every schema inside a schema, itself included."""
+    if isinstance(schema, dict):
+        yield schema
+    for held in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from schemas_in(held)
+
+
+def test_the_file_of_the_catalogue_is_what_the_functions_give() -> None:
+    """To accept a change: `uv run python -m mcp_batch_tools.tools.contract`, and review the difference."""
+    assert FILE.read_text("utf-8") == as_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "hidden"),
+    [
+        ({}, set()),
+        ({"destructive": "require"}, set()),
+        ({"destructive": "allow"}, set()),
+        ({"destructive": "block"}, {"cancel_message_batch", "delete_message_batch"}),
+        ({"read_only": True}, CHANGING),
+    ],
+)
+async def test_a_client_of_either_era_is_shown_the_catalogue_without_what_the_policy_hides(
+    connect: Connect, era: str, settings: dict[str, Any], hidden: set[str]
+) -> None:
+    listed = [tool for tool in json.loads(FILE.read_text("utf-8")) if tool["name"] not in hidden]
+    assert await contract(connect, era, **settings) == listed
 
 
 async def test_every_tool_keeps_the_rules(connect: Connect) -> None:
     for tool in await contract(connect, "2026-07-28"):
         hints = tool["annotations"]
         assert set(hints) == {"title", "readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
-        assert not (hints["readOnlyHint"] and hints["destructiveHint"])
+        assert hints["readOnlyHint"] is (tool["name"] not in CHANGING)
+        assert hints["destructiveHint"] is (tool["name"] in CHANGING)
+        assert hints["openWorldHint"] is True
         assert tool["title"] == hints["title"]
-        assert tool["inputSchema"]["additionalProperties"] is False
-        assert not {"anyOf", "oneOf", "allOf"} & set(tool["inputSchema"])
+        assert "additionalProperties" not in tool["inputSchema"]
+        for argument in tool["inputSchema"]["properties"].values():
+            assert argument["description"]
+            assert argument["type"] in {"string", "integer", "number", "boolean", "array"}
+            assert argument.get("default", 0) is not None
+        for schema in schemas_in(tool["inputSchema"]):
+            assert not {"anyOf", "oneOf", "allOf", "$ref"} & set(schema)
+            assert schema.get("type") != "null"
         assert tool["outputSchema"]["type"] == "object"
         assert '"title"' not in json.dumps([tool["inputSchema"], tool["outputSchema"]])
         assert tool["description"].isascii()
@@ -51,7 +83,7 @@ async def test_the_catalogue_that_a_model_reads_is_small(connect: Connect) -> No
         {key: tool[key] for key in ("name", "description", "inputSchema")}
         for tool in await contract(connect, "2026-07-28")
     ]
-    assert len(json.dumps(read, separators=(",", ":"))) <= 12_000
+    assert len(json.dumps(read, separators=(",", ":"))) <= 7_000
 
 
 async def test_the_instructions_have_five_lines_at_most(connect: Connect, era: str) -> None:
@@ -75,12 +107,3 @@ async def test_every_answer_of_the_sandbox_says_so(connect: Connect, era: str) -
         assert "This is the sandbox" in text_of(result)
     assert listed.structured_content is not None
     assert listed.structured_content["sandbox"] is True
-
-
-async def accept() -> None:
-    async with Client(create_server(Settings.load())) as client:
-        CONTRACT.write_text(json.dumps(await listed_by(client), indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    anyio.run(accept)
