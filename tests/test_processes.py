@@ -123,7 +123,7 @@ def test_a_client_that_does_not_listen_any_more_causes_no_traceback() -> None:
 
 
 def test_the_demo_imports_nothing_from_the_current_folder(tmp_path: Path) -> None:
-    (tmp_path / "tenacity.py").write_text("raise SystemExit(99)")
+    (tmp_path / "httpx2.py").write_text("raise SystemExit(99)")
     command = str(Path(sys.executable).with_name("mcp-batch-tools"))
     done = subprocess.run([command, "demo"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -151,7 +151,7 @@ class BatchClient:
 
     async def retrieve(self, message_batch_id: str) -> MessageBatch:
         """The batch as it is now."""
-        return (await self._retrieve(message_batch_id))[0]
+        return await self._repeated(lambda: self._call(MessageBatch, "retrieve", "GET", message_batch_id))
 
     async def watch(self, message_batch_id: str, seconds: float) -> AsyncIterator[tuple[MessageBatch, float]]:
         """Yield the batch and the seconds since the start: at once, then each time the API's polling hint has passed.

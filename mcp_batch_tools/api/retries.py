@@ -4,8 +4,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt
-
 from mcp_batch_tools.api.errors import ApiError, BatchError, NoResponse
 from mcp_batch_tools.clock import Clock
 
@@ -45,25 +43,17 @@ async def repeated(
     """
     start = clock.monotonic()
     may_have_acted = False
-    wait = 0.0
-
-    def again(state: RetryCallState) -> bool:
-        nonlocal may_have_acted, wait
-        error = state.outcome.exception() if state.outcome else None
-        if not isinstance(error, BatchError):
-            return False
-        error.earlier_try_may_have_acted = may_have_acted
-        may_have_acted = error.may_have_acted
-        seconds = seconds_until_repeat(error, state.attempt_number)
-        if seconds is None or not safe(error):
-            return False
-        wait = seconds
-        return clock.monotonic() - start + wait <= LONGEST
-
-    async def once() -> Result:  # tenacity awaits only what is declared `async def`
-        return await attempt()
-
-    retrying = AsyncRetrying(
-        retry=again, wait=lambda _: wait, stop=stop_after_attempt(ATTEMPTS), sleep=clock.sleep, reraise=True
-    )
-    return await retrying(once)
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            return await attempt()
+        except BatchError as error:
+            error.earlier_try_may_have_acted = may_have_acted
+            may_have_acted = error.may_have_acted
+            wait = seconds_until_repeat(error, attempts)
+            if wait is None or attempts == ATTEMPTS or not safe(error):
+                raise
+            if clock.monotonic() - start + wait > LONGEST:
+                raise
+        await clock.sleep(wait)
