@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import secrets
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -161,7 +162,7 @@ class Settings(BaseSettings):
             return "the sandbox, which needs none"
         return "ANTHROPIC_API_KEY" if self.api_key else "ANTHROPIC_AUTH_TOKEN" if self.auth_token else None
 
-    @property
+    @cached_property
     def credential_scope(self) -> str:
         """A digest of the key and of the address that it is for. Each sandbox process is an API of its own."""
         parts = urlsplit(self.base_url)
@@ -171,7 +172,7 @@ class Settings(BaseSettings):
         key = _THIS_SANDBOX if self.sandbox else secret.get_secret_value() if secret else ""
         return hashlib.sha256(f"mcp-batch-tools:{address}:{key}".encode()).hexdigest()[:16]
 
-    @property
+    @cached_property
     def ledger_folder(self) -> Path:
         """Where this installation keeps what it did. A sandbox has a folder of its own."""
         folder = self.state_dir

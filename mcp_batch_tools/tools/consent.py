@@ -85,6 +85,11 @@ Decision = Granted | Refused
 _STOP = "Do not retry, and do not work around it."
 
 
+def can_be_asked(app: App, caller: Caller) -> bool:
+    """Whether a question would be put to the person; what only a question needs can be left out where it would not."""
+    return app.settings.destructive != "allow" and caller.ability == "able"
+
+
 def decision_or_question(app: App, caller: Caller, question: Elicit[Any] | None) -> Elicit[Any] | Decision:
     """The question where the person must be asked, else the decision. `question` is None where nothing can be lost."""
     settings, policy = app.settings, app.settings.destructive

@@ -30,6 +30,7 @@ from mcp_batch_tools.tools.consent import (
     DeleteChoice,
     Refused,
     SaveOrDeleteChoice,
+    can_be_asked,
     decision_from,
     decision_or_question,
     delete_question,
@@ -93,7 +94,7 @@ async def _consent(
         save_to = None if save_results_to is None else str(place_of(app, batch.id, save_results_to))
     except PathNotAllowed:
         return None  # the tool says so, and nothing is done
-    saved = await verified_results(app, batch.id)
+    saved = await verified_results(app, batch.id) if can_be_asked(app, caller) else None
     question = delete_question(batch, saved_to=saved.path if saved else None, save_to=save_to)
     return decision_or_question(app, caller, question)
 
