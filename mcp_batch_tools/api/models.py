@@ -43,7 +43,7 @@ Timestamp = Annotated[AwareDatetime, AfterValidator(_plausible)]
 class FromApi(BaseModel):
     """What every answer of the API has in common."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     _request_id: str | None = PrivateAttr(None)
     _api_time: datetime | None = PrivateAttr(None)

@@ -3,10 +3,18 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from mcp_types import CallToolResult, TextContent
-from pydantic import AwareDatetime, BaseModel, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    RootModel,
+    WithJsonSchema,
+)
 
 from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.api.untrusted import escape_all_invisible
@@ -23,7 +31,23 @@ WaitSeconds = Annotated[
 ]
 
 
-class NextStep(BaseModel):
+class Answer(BaseModel):
+    """What answers are made of. Pydantic prepares a kind of answer when it is first given: most of them never are."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+Kinds = TypeVar("Kinds")
+
+
+class TaggedAnswer(RootModel[Kinds]):
+    """An answer of one of several kinds, told apart by their `type`."""
+
+    # Clients of 2025-11-25 refuse the whole catalogue where an output schema's root has no type.
+    model_config = ConfigDict(defer_build=True, json_schema_extra={"type": "object"})
+
+
+class NextStep(Answer):
     """A call that is ready to be made."""
 
     tool: str

@@ -40,7 +40,6 @@ class App:
         """Made by the first call: its import would delay the start of a server."""
         return self.open_client()
 
-
     @cached_property
     def ledger(self) -> "Database":
         """Opened by the first act: to make it would delay the start of a server, and leave a trace of a mere look."""

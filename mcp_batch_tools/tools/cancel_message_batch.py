@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import CallToolResult
-from pydantic import BaseModel
 
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
 from mcp_batch_tools.api.untrusted import quote_untrusted
 from mcp_batch_tools.tools.acts import complete_open_receipts, receipt
 from mcp_batch_tools.tools.answers import (
+    Answer,
     NextStep,
     Time,
     WaitSeconds,
@@ -37,7 +37,7 @@ Outcome = Literal[
 ]
 
 
-class CancelAnswer(BaseModel):
+class CancelAnswer(Answer):
     """The answer of `cancel_message_batch`: what this call did, and the batch as it is now."""
 
     id: str

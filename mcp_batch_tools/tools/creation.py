@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import Field
 
 from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
 from mcp_batch_tools.clock import from_milliseconds
@@ -12,12 +12,12 @@ from mcp_batch_tools.pricing.estimates import Estimate
 from mcp_batch_tools.requests.sizes import BYTES_A_TOKEN, BYTES_A_TOKEN_OF_DOCUMENTS, TOKENS_AN_IMAGE
 from mcp_batch_tools.submissions.reconcile import Unresolved
 from mcp_batch_tools.submissions.states import ABSENT_AFTER, LEASE_ANSWER, Attempt
-from mcp_batch_tools.tools.answers import NextStep, Time, format_time, requests
+from mcp_batch_tools.tools.answers import Answer, NextStep, TaggedAnswer, Time, format_time, requests
 
 Reason = Literal["too_expensive", "already_created", "unknown_outcome", "failed", "declined", "cannot_ask"]
 
 
-class CreatedBatch(BaseModel):
+class CreatedBatch(Answer):
     """One batch of a submission: `part` of `parts`, counted from 1."""
 
     id: str
@@ -25,7 +25,7 @@ class CreatedBatch(BaseModel):
     requests: int
 
 
-class Candidate(BaseModel):
+class Candidate(Answer):
     """A batch that may be the one that was sent."""
 
     id: str
@@ -33,7 +33,7 @@ class Candidate(BaseModel):
     requests: int
 
 
-class ModelCost(BaseModel):
+class ModelCost(Answer):
     """What the requests of one model will use at most."""
 
     model: str
@@ -43,7 +43,7 @@ class ModelCost(BaseModel):
     max_cost_usd: float | None = Field(None, description="Of both. Absent where the price is unknown.")
 
 
-class Costs(BaseModel):
+class Costs(Answer):
     """The price before anything is sent."""
 
     models: list[ModelCost]
@@ -52,7 +52,7 @@ class Costs(BaseModel):
     input_tokens_by: str
 
 
-class Estimated(BaseModel):
+class Estimated(Answer):
     """The answer of a dry run."""
 
     type: Literal["message_batch_estimate"]
@@ -62,7 +62,7 @@ class Estimated(BaseModel):
     estimate: Costs
 
 
-class Created(BaseModel):
+class Created(Answer):
     """Everything was sent, once."""
 
     type: Literal["message_batch_created"]
@@ -73,7 +73,7 @@ class Created(BaseModel):
     next_steps: list[NextStep]
 
 
-class NotCreated(BaseModel):
+class NotCreated(Answer):
     """Not everything was sent, and what to do."""
 
     type: Literal["message_batch_not_created"]
@@ -85,10 +85,8 @@ class NotCreated(BaseModel):
     next_steps: list[NextStep]
 
 
-class CreateAnswer(RootModel[Annotated[Estimated | Created | NotCreated, Field(discriminator="type")]]):
+class CreateAnswer(TaggedAnswer[Annotated[Estimated | Created | NotCreated, Field(discriminator="type")]]):
     """The answer of `create_message_batch`."""
-
-    model_config = ConfigDict(json_schema_extra={"type": "object"})
 
 
 def not_created(

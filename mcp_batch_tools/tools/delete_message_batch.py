@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import CallToolResult
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import Field
 
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
@@ -15,7 +15,9 @@ from mcp_batch_tools.pricing.errors import InvalidPrices
 from mcp_batch_tools.results.errors import SaveFailed
 from mcp_batch_tools.tools.acts import complete_open_receipts, receipt, verified_results
 from mcp_batch_tools.tools.answers import (
+    Answer,
     NextStep,
+    TaggedAnswer,
     Time,
     answer,
     cancel_step,
@@ -40,7 +42,7 @@ from mcp_batch_tools.tools.made_here import reconcile_before_delete
 from mcp_batch_tools.tools.save_message_batch_results import SavePath, place_of, save, unreadable
 
 
-class Deleted(BaseModel):
+class Deleted(Answer):
     """The API's own object: the batch and its results are gone for good."""
 
     id: str
@@ -51,7 +53,7 @@ class Deleted(BaseModel):
 Reason = Literal["in_progress", "canceling", "unknown_status", "declined", "cannot_ask", "results_not_saved"]
 
 
-class NotDeleted(BaseModel):
+class NotDeleted(Answer):
     """Nothing was changed, and how to get to the goal."""
 
     id: str
@@ -65,11 +67,8 @@ class NotDeleted(BaseModel):
     cancel_initiated_at: Time | None = None
 
 
-class DeleteAnswer(RootModel[Annotated[Deleted | NotDeleted, Field(discriminator="type")]]):
+class DeleteAnswer(TaggedAnswer[Annotated[Deleted | NotDeleted, Field(discriminator="type")]]):
     """The answer of `delete_message_batch`."""
-
-    # Clients of 2025-11-25 refuse the whole catalogue where an output schema's root has no type.
-    model_config = ConfigDict(json_schema_extra={"type": "object"})
 
 
 async def _look(message_batch_id: str, app: AppDep) -> MessageBatch | Deleted:

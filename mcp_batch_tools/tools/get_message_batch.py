@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated
 
 from mcp_types import CallToolResult
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from mcp_batch_tools.api.models import (
     MessageBatch,
@@ -15,6 +15,7 @@ from mcp_batch_tools.api.models import (
 from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
 from mcp_batch_tools.tools.acts import saved_results
 from mcp_batch_tools.tools.answers import (
+    Answer,
     NextStep,
     Time,
     WaitSeconds,
@@ -32,7 +33,7 @@ from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.made_here import attempts_of_batches
 
 
-class MessageBatchDetails(BaseModel):
+class MessageBatchDetails(Answer):
     """The answer of `get_message_batch`: the batch, until when its results last, and what can be done now."""
 
     id: str

@@ -4,17 +4,14 @@ from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from mcp_types import CallToolResult
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 
 from mcp_batch_tools.api.models import (
     MESSAGE_BATCH_ID_PATTERN,
     MessageBatch,
     ProcessingStatus,
 )
-from mcp_batch_tools.tools.answers import (
-    Time,
-    answer,
-)
+from mcp_batch_tools.tools.answers import Answer, Time, answer
 from mcp_batch_tools.tools.app import AppDep
 from mcp_batch_tools.tools.made_here import attempts_of_batches, batches_labelled
 
@@ -34,7 +31,7 @@ def _in_utc(value: datetime) -> datetime:
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 
 
-class Row(BaseModel):
+class Row(Answer):
     """One batch in a list. `outcomes` holds the counts that are not zero."""
 
     id: str
@@ -47,7 +44,7 @@ class Row(BaseModel):
     label: str | None = None
 
 
-class MessageBatchList(BaseModel):
+class MessageBatchList(Answer):
     """The answer of `list_message_batches`."""
 
     message: str

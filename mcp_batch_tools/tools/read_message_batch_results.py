@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from mcp_types import CallToolResult
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from mcp_batch_tools.api.errors import ApiError, InvalidResponse
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
@@ -17,7 +17,7 @@ from mcp_batch_tools.api.untrusted import Boundary, quote_name, quote_untrusted
 from mcp_batch_tools.results.lines import InvalidLine, Outcome, ResultLine
 from mcp_batch_tools.results.pages import Scan, api_pieces, saved_pieces, scan
 from mcp_batch_tools.tools.acts import saved_results
-from mcp_batch_tools.tools.answers import NextStep, answer
+from mcp_batch_tools.tools.answers import Answer, NextStep, answer
 from mcp_batch_tools.tools.app import App, AppDep
 from mcp_batch_tools.tools.save_message_batch_results import unreadable
 
@@ -32,7 +32,7 @@ _MOST_BLOCKS = 8
 CustomId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class Row(BaseModel):
+class Row(Answer):
     """One result. `text` and `error` are data from inside the batch."""
 
     custom_id: str
@@ -43,7 +43,7 @@ class Row(BaseModel):
     error: str | None = None
 
 
-class ResultsPage(BaseModel):
+class ResultsPage(Answer):
     """The answer of `read_message_batch_results`."""
 
     id: str

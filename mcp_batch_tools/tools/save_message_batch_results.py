@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from mcp_types import CallToolResult
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import Field
 
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId
 from mcp_batch_tools.api.untrusted import quote_name
@@ -16,7 +16,7 @@ from mcp_batch_tools.results.download import SavedFile, save_results
 from mcp_batch_tools.results.formats import SUFFIXES
 from mcp_batch_tools.results.lines import ResultSummary
 from mcp_batch_tools.results.paths import default_results_folder, resolve_output_path
-from mcp_batch_tools.tools.answers import NextStep, answer, format_time, wait_step
+from mcp_batch_tools.tools.answers import Answer, NextStep, TaggedAnswer, answer, format_time, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ SavePath = Annotated[
 ]
 
 
-class ModelTokens(BaseModel):
+class ModelTokens(Answer):
     """Tokens of one model, and what they cost; the cost is absent where the list of prices has no such model."""
 
     model: str
@@ -46,7 +46,7 @@ class ModelTokens(BaseModel):
     cost_usd: float | None = None
 
 
-class Saved(BaseModel):
+class Saved(Answer):
     """All results are in the file, each line checked, and the file is on the disk."""
 
     id: str
@@ -62,7 +62,7 @@ class Saved(BaseModel):
     prices_of: str = Field(description="Date of the list of prices.")
 
 
-class NotSaved(BaseModel):
+class NotSaved(Answer):
     """There is nothing that could be saved, now or any more."""
 
     id: str
@@ -72,10 +72,8 @@ class NotSaved(BaseModel):
     next_steps: list[NextStep]
 
 
-class SaveAnswer(RootModel[Annotated[Saved | NotSaved, Field(discriminator="type")]]):
+class SaveAnswer(TaggedAnswer[Annotated[Saved | NotSaved, Field(discriminator="type")]]):
     """The answer of `save_message_batch_results`."""
-
-    model_config = ConfigDict(json_schema_extra={"type": "object"})
 
 
 async def save_message_batch_results(
