@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 PREFIX = "MCP_BATCH_TOOLS_"
 
@@ -40,12 +48,10 @@ class SettingsError(Exception):
     """The settings cannot be used; the text is one sentence that never holds a secret."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The options of the server. Build them with `load`, which explains what is wrong in a sentence."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, validate_by_name=True, extra="forbid", frozen=True
-    )
+    model_config = ConfigDict(validate_by_name=True, extra="forbid", frozen=True)
 
     api_key: Secret = Field(
         None, validation_alias="ANTHROPIC_API_KEY", description="API key, sent as `x-api-key`. It wins over the token."
@@ -135,17 +141,18 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **flags: object) -> Self:
-        """Read the environment, with `flags` (field names) winning over it.
+        """Read the environment, where an empty variable counts as not set, with `flags` (field names) winning over it.
 
         Raises:
             SettingsError: a value does not fit, or a variable with our prefix is unknown.
         """
-        known = {variable_of(name) for name in cls.model_fields}
-        if unknown := sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name not in known):
-            ours = ", ".join(sorted(name for name in known if name.startswith(PREFIX)))
+        variables = {variable_of(name): name for name in cls.model_fields}
+        if unknown := sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name not in variables):
+            ours = ", ".join(sorted(name for name in variables if name.startswith(PREFIX)))
             raise SettingsError(f"Unknown variable {', '.join(unknown)}: the known ones are {ours}.")
+        given = {name: value for variable, name in variables.items() if (value := os.environ.get(variable))}
         try:
-            return cls(**flags)  # type: ignore[arg-type]  # validated by pydantic, that is the point
+            return cls.model_validate({**given, **flags})
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             said = first["msg"].removeprefix("Value error, ")
