@@ -21,6 +21,9 @@ from mcp_batch_tools.tools.answers import answer
 from mcp_batch_tools.tools.failures import NO_CONSENT, explain, explain_arguments
 
 _STEPS = {"next_steps", "possible_actions"}
+_AROUND = " \t\r\n`'\""
+_NO_ID = frozenset({"latest", "last", "null", "none", "undefined"})
+"""What models write where they know no id. They would pass for one, and be sent."""
 _ADDED_BY_CLIENTS = "wait_for_previous"
 """An argument that one client adds to every call of every tool."""
 
@@ -65,8 +68,9 @@ def given(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, 
     """The arguments that a model meant to give.
 
     `null` and `""` for an optional one count as left out. Lists and objects may come as JSON in a text, and a list of
-    texts as its only member. A boolean for a number becomes a text that is no number, and so is refused: Python would
-    take `true` for 1.
+    texts as its only member; ids and cursors (texts with a pattern) in blanks, quotes or backticks; words of a fixed
+    set in capitals and British spelling. A boolean for a number becomes a text that is no number, and so is refused:
+    Python would take `true` for 1.
     """
     optional = schema["properties"].keys() - set(schema.get("required", ()))
     return {
@@ -86,6 +90,12 @@ def _as_meant(value: Any, schema: Mapping[str, Any]) -> Any:
             if isinstance(parsed, list | dict):
                 return parsed
             return [value] if schema.get("items", {}).get("type") == "string" else value
+        case "string" if "enum" in schema and isinstance(value, str):
+            word = value.strip().lower().replace("cancell", "cancel")
+            return word if word in schema["enum"] else value
+        case "string" if "pattern" in schema and isinstance(value, str):
+            bare = value.strip(_AROUND)
+            return "" if bare.lower() in _NO_ID else bare
         case "integer" | "number" if isinstance(value, bool):
             return json.dumps(value)
         case _:

@@ -123,3 +123,37 @@ async def test_numbers_and_switches_may_come_as_texts(connect: Connect, sandbox:
         saved = await assistant.call("save_message_batch_results", message_batch_id=batch, overwrite="true")
     assert len(page["results"]) == 2
     assert saved["lines"] == {"succeeded": 3}
+
+
+@pytest.mark.parametrize("around", [" {} ", "`{}`", '"{}"', "'{}'\n"])
+async def test_an_id_may_come_with_what_it_was_copied_with(
+    connect: Connect, sandbox: Sandbox, era: str, around: str
+) -> None:
+    batch = sandbox.add_batch(key=KEY)
+    async with connect(era) as assistant:
+        shown = await assistant.call("get_message_batch", message_batch_id=around.format(batch))
+    assert shown["id"] == batch
+
+
+@pytest.mark.parametrize("word", ["latest", "Null", "`undefined`", "``", " ", "..", "a/b"])
+async def test_a_word_in_place_of_an_id_is_refused_and_not_sent(connect: Connect, sandbox: Sandbox, word: str) -> None:
+    async with connect() as assistant:
+        for tool in ("get_message_batch", "delete_message_batch"):
+            said = await assistant.fail(tool, message_batch_id=word)
+            assert "message_batch_id is not an id" in said
+    assert not sandbox.received
+
+
+async def test_words_of_a_fixed_set_may_come_in_capitals_and_british_spelling(
+    connect: Connect, sandbox: Sandbox, era: str
+) -> None:
+    running = sandbox.add_batch(key=KEY, status="canceling")
+    ended = sandbox.add_batch({"succeeded": 1, "canceled": 2}, key=KEY)
+    async with connect(era) as assistant:
+        for status, batch in (("Ended", ended), ("cancelling", running), (" CANCELING ", running)):
+            listed = await assistant.call("list_message_batches", status=status)
+            assert [row["id"] for row in listed["batches"]] == [batch]
+        page = await assistant.call("read_message_batch_results", message_batch_id=ended, outcome="Cancelled")
+        said = await assistant.fail("list_message_batches", status="cancelled")
+    assert len(page["results"]) == 2
+    assert "'in_progress', 'canceling' or 'ended'" in said

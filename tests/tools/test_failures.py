@@ -25,7 +25,6 @@ TOOLS_OF_ONE_BATCH = ["get_message_batch", "cancel_message_batch", "delete_messa
         "../models",
         "..",
         "x" * 10_000,
-        "msgbatch_1\n",
         "msgbatch_x?y=1",
         "a/b",
         "a%2Fb",
