@@ -71,7 +71,8 @@ def test_all(session: nox.Session) -> None:
 def contract(session: nox.Session) -> None:
     """Write the contract of the tools anew, and show what changed in it."""
     uv_run(session, "python", "-m", "mcp_batch_tools.tools.contract")
-    session.run("git", "--no-pager", "diff", "--stat", "-p", "--", "mcp_batch_tools/tools/catalogue.json", external=True)
+    file = "mcp_batch_tools/tools/catalogue.json"
+    session.run("git", "--no-pager", "diff", "--stat", "-p", "--", file, external=True)
 
 
 @nox.session
