@@ -11,6 +11,9 @@ import uvicorn
 from mcp_batch_tools.sandbox import Sandbox
 from mcp_batch_tools.sandbox.serving import cutting
 
+PATIENCE = 60
+"""Seconds for the server to start or end, which takes a fraction of one where nothing else runs."""
+
 
 @contextmanager
 def served(sandbox: Sandbox) -> Iterator[str]:
@@ -29,12 +32,12 @@ def served(sandbox: Sandbox) -> Iterator[str]:
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(PATIENCE)  # it still needs the socket, however long it takes on a busy machine
         listening.close()

@@ -185,7 +185,7 @@ async def test_the_download_stops_as_soon_as_the_page_is_full() -> None:
     sandbox, counted = Sandbox(), list[int]()
     batch = sandbox.add_batch(1_000_000, key=KEY, results=endless(counted))
     with served(sandbox) as address:
-        server = create_server(Settings.load(api_key=KEY, base_url=address))
+        server = create_server(Settings.load(api_key=KEY, base_url=address), stall_seconds=120)
         async with Client(server) as client:
             answer = await Assistant(client).call("read_message_batch_results", message_batch_id=batch)
     assert len(answer["results"]) == 10
@@ -406,7 +406,7 @@ async def test_with_a_filter_too_the_download_stops_when_the_page_is_full() -> N
     sandbox, counted = Sandbox(), list[int]()
     batch = sandbox.add_batch(1_000_000, key=KEY, results=endless(counted))
     with served(sandbox) as address:
-        server = create_server(Settings.load(api_key=KEY, base_url=address))
+        server = create_server(Settings.load(api_key=KEY, base_url=address), stall_seconds=120)
         async with Client(server) as client:
             answer = await Assistant(client).call(
                 "read_message_batch_results", message_batch_id=batch, custom_ids=["r0"], limit=5
