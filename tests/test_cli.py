@@ -290,7 +290,7 @@ def test_the_sandbox_says_its_address_serves_any_key_and_ends_at_status_130_with
     with os.fdopen(writing, "w", buffering=1) as announcing, monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", announcing)
         status = main(["sandbox", "--port", "0", "--processing-seconds", "1"])
-    user.join(10)
+    user.join(60)
     assert status == 130
     assert [answer.status_code for answer in seen] == [200]
 

@@ -32,7 +32,7 @@ class Server:
 
     def finish(self) -> tuple[int, str, str]:
         """End its input and wait for it: status, what was left on standard output, and standard error."""
-        out, _ = self.process.communicate(timeout=20)
+        out, _ = self.process.communicate(timeout=60)
         return self.process.returncode, out, self.errors()
 
     def errors(self) -> str:
