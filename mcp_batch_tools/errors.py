@@ -6,6 +6,7 @@
   x PathNotAllowed        a file must not go where it was asked to go
   x InvalidPrices       `pricing`: a list of prices cannot be used
   x InvalidRequests     `requests`: requests for a new batch cannot be sent as they are; nothing was sent
+  x SourceChanged       `requests`: a file of requests is no longer what was checked; nothing of this batch was sent
   x SaveFailed     `results`: results could not be saved whole; what there is of them lies aside
 
 None of them says what to do next: that depends on the tool, see `tools/failures.py`. Anything else that is raised is a

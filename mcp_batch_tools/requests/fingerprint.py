@@ -4,43 +4,26 @@ Nothing of their content can be read from it. Spelling makes no difference: whit
 keys.
 """
 
-import json
 from hashlib import sha256
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from mcp_batch_tools.requests.parsing import InvalidRequest, canonical, parse
+
+__all__ = ["by_custom_id", "canonical", "custom_id_and_params", "digest", "digests_of", "fingerprint", "request_digest"]
 
 _HASH = 8
-_NESTED = (dict, list)
 
 PAIR = 2 * _HASH
 """Bytes that are kept of a request: a hash of its custom id, and one of its `params`."""
 
 
-def canonical(params: dict[str, Any]) -> bytes:
-    """The same bytes for the same parameters."""
-    try:
-        return to_json(_in_order(params))
-    except ValueError:  # half a pair of surrogates, or deeper than it goes
-        return json.dumps(params, separators=(",", ":"), sort_keys=True).encode()
-
-
-def _in_order(value: Any) -> Any:
-    """The same with the keys of every object in order."""
-    if type(value) is dict:
-        return {name: _in_order(one) if type(one := value[name]) in _NESTED else one for name in sorted(value)}
-    if type(value) is list:
-        return [_in_order(one) if type(one) in _NESTED else one for one in value]
-    return value
-
-
 def request_digest(custom_id: str, content: bytes) -> bytes:
-    """What is kept of one request; `content` is `canonical`."""
-    return digest(custom_id.encode()) + digest(content)
+    """What is kept of one request; `content` is the canonical form of its `params`."""
+    return sha256(custom_id.encode()).digest()[:_HASH] + sha256(content).digest()[:_HASH]
 
 
 def digests_of(kept: bytes) -> list[bytes]:
-    """Those of all requests, in order."""
+    """What is kept of each request, in order; `kept` holds them one after the other."""
     return [kept[at : at + PAIR] for at in range(0, len(kept), PAIR)]
 
 
@@ -61,14 +44,11 @@ def fingerprint(kept: bytes) -> str:
 
 
 def custom_id_and_params(raw: bytes) -> tuple[str, dict[str, Any]] | None:
-    """Of a request, None where it lacks one of them."""
+    """Both of a request; None where it lacks one of them, or cannot be read."""
     try:
-        request = from_json(raw, cache_strings="keys")
-    except ValueError:
-        try:
-            request = json.loads(raw)
-        except (ValueError, RecursionError):
-            return None
+        request = parse(raw)
+    except InvalidRequest:
+        return None
     if not isinstance(request, dict):
         return None
     custom_id, params = request.get("custom_id"), request.get("params")
@@ -77,4 +57,4 @@ def custom_id_and_params(raw: bytes) -> tuple[str, dict[str, Any]] | None:
 
 def digest(data: bytes) -> bytes:
     """A short hash, for telling apart and not for safety."""
-    return sha256(data, usedforsecurity=False).digest()[:_HASH]
+    return sha256(data).digest()[:_HASH]

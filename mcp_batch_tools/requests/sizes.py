@@ -4,6 +4,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from msgspec import Struct
+
 BYTES_A_TOKEN = 3.0
 """Of text. English has four, so it errs to the dear side."""
 TOKENS_AN_IMAGE = 1_600
@@ -16,6 +18,7 @@ _FEES = ("web_search", "web_fetch", "code_execution")
 _DEEPEST = 5
 """Levels of content inside content in which attachments are looked for."""
 _BASE64 = 0.75
+_SCALARS = frozenset({str, int, float, bool})
 
 Written = Literal["", "5m", "1h"]
 
@@ -27,8 +30,10 @@ class Kind(NamedTuple):
     written: Written
 
 
-@dataclass(slots=True)
-class Size:
+TEXT_ONLY = Kind(attached=False, written="")
+
+
+class Size(Struct, frozen=True, gc=False):
     """Tokens of the input of one request; where it may write to a cache, all of them at most are written."""
 
     kind: Kind
@@ -47,23 +52,40 @@ class ModelPlan:
     tokens: dict[Kind, float] = field(default_factory=lambda: defaultdict(float))
     fees: bool = False
 
-    def add(self, params: dict[str, Any], content: bytes) -> None:
-        """Count one request; `content` is the canonical JSON of its `params`."""
+    def add(self, max_tokens: int, size: Size, tools: Any) -> None:
+        """Count one request, and the `tools` of its `params`, if it has any."""
         self.requests += 1
-        self.max_tokens += params["max_tokens"]
-        size = size_of_input(params, content)
+        self.max_tokens += max_tokens
         self.tokens[size.kind] += size.tokens
-        if "tools" in params and not self.fees:
-            self.fees = _has_fees(params["tools"])
+        if tools is not None and not self.fees:
+            self.fees = _has_fees(tools)
+
+
+def is_text_only(params: dict[str, Any]) -> bool:
+    """Whether there is nothing but text in it: messages that are a string, and parameters that have no parts."""
+    return all(
+        all(isinstance(message["content"], str) for message in value) if name == "messages" else type(value) in _SCALARS
+        for name, value in params.items()
+    )
 
 
 def size_of_input(params: dict[str, Any], content: bytes) -> Size:
-    """The size of one request; `content` is the canonical JSON of `params`."""
+    """The size of one request; `content` is the canonical JSON of its `params`."""
+    if is_text_only(params):
+        return Size(TEXT_ONLY, tokens_of_text(len(content)))
+    return size_of_contents([message["content"] for message in params["messages"]], content)
+
+
+def size_of_contents(contents: list[Any], content: bytes) -> Size:
+    """The size of one request, of whose messages these are the contents; those that are a mere string may be left out.
+
+    `content` is the canonical JSON of all its `params`.
+    """
     text = len(content)  # with the few bytes of the other parameters
     attached = 0.0
-    for message in params["messages"]:
-        if isinstance(message["content"], list):
-            taken, tokens = _attached(message["content"], 0)
+    for blocks in contents:
+        if isinstance(blocks, list):
+            taken, tokens = _attached(blocks, 0)
             text -= taken
             attached += tokens
     written: Written = ""
@@ -71,6 +93,11 @@ def size_of_input(params: dict[str, Any], content: bytes) -> Size:
     if b'"cache_control"' in content:
         written = "1h" if b'"1h"' in content else "5m"
     return Size(Kind(attached > 0, written), min(text / BYTES_A_TOKEN + attached, MOST_TOKENS))
+
+
+def tokens_of_text(length: int) -> float:
+    """What is in so many bytes of JSON that hold nothing but text."""
+    return min(length / BYTES_A_TOKEN, MOST_TOKENS)
 
 
 def _attached(content: list[Any], level: int) -> tuple[int, float]:

@@ -10,7 +10,7 @@ from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
 from mcp_batch_tools.errors import Failure, PathNotAllowed
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.pricing.errors import InvalidPrices
-from mcp_batch_tools.requests.errors import InvalidRequests
+from mcp_batch_tools.requests.errors import InvalidRequests, SourceChanged
 from mcp_batch_tools.results.errors import SaveFailed
 from mcp_batch_tools.submissions.errors import NothingToRetry, RetryUnreadable, UploadStalled
 
@@ -59,7 +59,9 @@ def explain_part(error: Failure, key_source: str | None) -> str:
         case UploadStalled():
             return f"The upload stood still for {error.seconds:.0f} s and was given up."
         case InvalidRequests():
-            return f"{'; '.join(quote_untrusted(problem) for problem in error.problems)}."
+            return f"{'; '.join(quote_untrusted(str(problem)) for problem in error.problems)}."
+        case SourceChanged():
+            return f"{quote_untrusted(error.source)} changed after it was checked."
         case _:
             raise error
 
@@ -138,7 +140,7 @@ def _local(error: Failure) -> str:
                 "API are as they were; call the same tool again, with another path where a file is in the way."
             )
         case InvalidRequests():
-            told = "; ".join(quote_untrusted(problem) for problem in error.problems)
+            told = "; ".join(quote_untrusted(str(problem)) for problem in error.problems)
             return (
                 f"The requests are not in order: {told}. Nothing was sent. Correct them, all of the above at once, and "
                 "call the same tool again."
@@ -156,6 +158,11 @@ def _local(error: Failure) -> str:
         case RetryUnreadable():
             why = "its results are gone" if error.ended else "it has not ended"
             return f"{error.message_batch_id} cannot be retried: {why}. Nothing was sent."
+        case SourceChanged():
+            return (
+                f"{quote_untrusted(error.source)} changed after it was checked. Nothing was sent. Call the same tool "
+                "again to check and price what it holds now."
+            )
         case InvalidPrices():
             return f"Nothing was saved: {quote_untrusted(str(error))}. The user should correct the option --prices."
         case _:

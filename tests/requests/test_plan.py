@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import socket
 import sys
 import tracemalloc
@@ -15,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mcp_batch_tools.requests.errors import InvalidRequests
-from mcp_batch_tools.requests.plan import FileSource, InlineSource, Plan, Source, body, body_length, build_plan
-from mcp_batch_tools.requests.sources import LONGEST
+from mcp_batch_tools.requests.errors import InvalidRequests, SourceChanged
+from mcp_batch_tools.requests.plan import Plan, body, body_length, build_plan
+from mcp_batch_tools.requests.sources import LONGEST, FileSource, InlineSource, Source
 
 NEW, OLD = "2026-10-21", "2023-06-01"
 MEGABYTE = 1024 * 1024
@@ -41,8 +42,9 @@ def lines(*requests: Any) -> bytes:
 def problems_of(source: Source, version: str = NEW, **more: Any) -> list[str]:
     with pytest.raises(InvalidRequests) as caught:
         build_plan(source, anthropic_version=version, **more)
-    assert str(caught.value) == "; ".join(caught.value.problems)
-    return caught.value.problems
+    problems = [str(problem) for problem in caught.value.problems]
+    assert str(caught.value) == "; ".join(problems)
+    return problems
 
 
 def problems_in(folder: Path, content: bytes, name: str = "requests.jsonl", **more: Any) -> list[str]:
@@ -50,11 +52,11 @@ def problems_in(folder: Path, content: bytes, name: str = "requests.jsonl", **mo
     return problems_of(FileSource(folder / name), **more)
 
 
-def sent(source: Source, plan: Plan) -> list[Any]:
+def sent(source: Source, plan: Plan, piece: int = MEGABYTE) -> list[Any]:
     """All requests as they would arrive, checked against what the plan promises."""
     requests: list[Any] = []
     for part in plan.parts:
-        content = b"".join(body(source, part))
+        content = b"".join(body(source, part, piece=piece))
         assert len(content) == body_length(part)
         inner = content.removeprefix(b'{"requests":[').removesuffix(b"]}")
         assert hashlib.sha256(inner).hexdigest() == part.sha256
@@ -75,28 +77,28 @@ WRONG_FILES: list[tuple[bytes, list[str]]] = [
     (b'{"requests": []}', ["there are no requests in it"]),
     (GOOD + b"\n{nonsense}\n", ["line 3: it is not JSON"]),
     (GOOD + b'{"custom_id": "\xff"}\n', ["line 2: it is not UTF-8"]),
-    (GOOD + b"\0\0\0\n", ["line 2: there are NUL bytes in it"]),
+    (GOOD + b"\0\0\0\n", ["line 2: it contains NUL bytes"]),
     (GOOD + b'{"a": NaN}\n', ["line 2: it is not JSON"]),
     (GOOD + b"[" * 100_000 + b"]" * 100_000, ["line 2: it is nested too deeply"]),
-    (b"5\n" + GOOD + b"[1]\n", ["lines 1 and 3: it is no object"]),
+    (b"5\n" + GOOD + b"[1]\n", ["lines 1 and 3: it is not an object"]),
     (GOOD[:40], ["line 1: it is not JSON"]),
     (GOOD[:40] + b"\n" + GOOD, ["line 1: it is not JSON"]),
-    (GOOD + GOOD + GOOD, ["the same `custom_id` is there twice: lines 1 and 2, lines 1 and 3"]),
+    (GOOD + GOOD + GOOD, ["duplicate `custom_id`: lines 1 and 2, lines 1 and 3"]),
     (GOOD.decode().encode("utf-16"), ["line 1 starts with the mark of UTF-16: save the file as UTF-8"]),
-    (GOOD.decode().encode("utf-16-le"), ["lines 1 and 2: there are NUL bytes in it"]),
+    (GOOD.decode().encode("utf-16-le"), ["lines 1 and 2: it contains NUL bytes"]),
     (gzip.compress(GOOD * 9, mtime=0)[:-9], ["the file is cut off: its gzip data has no end"]),
     (gzip.compress(GOOD, mtime=0)[:12] + b"\xff" * 50, ["the gzip data of the file is damaged"]),
     (b"\x89PNG\r\n", ["line 1: it is not UTF-8"]),
     (
         GOOD + b"nonsense\n" + GOOD,
-        ["the same `custom_id` is there twice: lines 1 and 3", "line 2: it is not JSON"],
+        ["duplicate `custom_id`: lines 1 and 3", "line 2: it is not JSON"],
     ),
     (b"[" + GOOD + b"," + GOOD[:50], ["after request 1: the JSON document has no end"]),
     (b"[" + GOOD + b"," + b'"abc', ["after request 1: the JSON document has no end, or a value is missing in it"]),
     (b"[" + GOOD + b",]", ["after request 1: the JSON document has no end, or a value is missing in it"]),
     (b"[" + GOOD + GOOD + b"]", ["after request 1: the JSON document lacks , or ] where one must be"]),
     (b"[" + GOOD + b"] x", ["after request 1: something follows behind the end of the JSON document"]),
-    (b"[" + GOOD + b', 5, "x", {"a" "b"}]', ["requests 2 and 3: it is no object", "request 4: it is not JSON"]),
+    (b"[" + GOOD + b', 5, "x", {"a" "b"}]', ["requests 2 and 3: it is not an object", "request 4: it is not JSON"]),
     (b'{"requests": [' + GOOD, ["after request 1: the JSON document has no end"]),
     (b'{"requests": [' + GOOD + b"]", ["after request 1: the JSON document has no end"]),
     (b'{"requests":\n5}', ["the JSON document lacks [ where one must be"]),
@@ -139,15 +141,15 @@ WRONG_REQUESTS: list[tuple[Any, str | None]] = [
     (request("x" * 64), None),
     ({"custom_id": 5, "params": request()["params"]}, "`custom_id` is not 1 to 64 letters, digits, `_` and `-`"),
     ({"custom_id": "a"}, "`params` is missing"),
-    ({"custom_id": "a", "params": "x"}, "`params` is no object"),
+    ({"custom_id": "a", "params": "x"}, "`params` is not an object"),
     (request(model=None), "`model` is missing"),
-    (request(model=""), "`model` is no name of a model"),
-    (request(model=5), "`model` is no name of a model"),
+    (request(model=""), "`model` is not the name of a model"),
+    (request(model=5), "`model` is not the name of a model"),
     (request(max_tokens=None), "`max_tokens` is missing"),
     (request(max_tokens=0), "`max_tokens` is less than 1"),
-    (request(max_tokens=True), "`max_tokens` is no whole number"),
-    (request(max_tokens=1.5), "`max_tokens` is no whole number"),
-    (request(max_tokens="10"), "`max_tokens` is no whole number"),
+    (request(max_tokens=True), "`max_tokens` is not an integer"),
+    (request(max_tokens=1.5), "`max_tokens` is not an integer"),
+    (request(max_tokens="10"), "`max_tokens` is not an integer"),
     (request(max_tokens=128_000), None),
     (request(max_tokens=128_001), "`max_tokens` is more than 128,000, which needs the beta output-300k-2026-03-24"),
     (request(max_tokens=300_001), "`max_tokens` is more than 300,000"),
@@ -158,9 +160,9 @@ WRONG_REQUESTS: list[tuple[Any, str | None]] = [
     (request(top_p=0.5), f"`top_p` {GONE_SINCE}"),
     (request(top_k=5), f"`top_k` {GONE_SINCE}"),
     (request(messages=None), "`messages` is missing"),
-    (request(messages={}), "`messages` is no list"),
+    (request(messages={}), "`messages` is not a list"),
     (request(messages=[]), "`messages` is empty"),
-    (request(messages=["Hello."]), "a message is no object"),
+    (request(messages=["Hello."]), "a message is not an object"),
     (request(messages=said("system", TEXT)), "the role of a message is neither `user` nor `assistant`"),
     (request(messages=said([], TEXT)), "the role of a message is neither `user` nor `assistant`"),
     (request(messages=[{"role": "user"}]), "a message has no `content`"),
@@ -169,8 +171,8 @@ WRONG_REQUESTS: list[tuple[Any, str | None]] = [
         request(messages=[{"role": "user", "content": None}]),
         "the `content` of a message is neither a string nor a list of blocks",
     ),
-    (request(messages=said("user", "x")), "a block of content is no object with a `type`"),
-    (request(messages=said("user", {"type": 5})), "a block of content is no object with a `type`"),
+    (request(messages=said("user", "x")), "a content block is not an object with a `type`"),
+    (request(messages=said("user", {"type": 5})), "a content block is not an object with a `type`"),
     (request(messages=said("user", {"type": "text"})), "a text block has no `text`"),
     (request(messages=said("user", DOCUMENT)), None),
     (request(messages=said("user", {**TEXT, "citations": []})), None),
@@ -235,7 +237,7 @@ def test_no_more_than_twenty_kinds_are_listed(tmp_path: Path) -> None:
 def test_an_id_that_is_there_again_at_the_far_end_is_found(tmp_path: Path) -> None:
     content = lines(*(request(f"r{n}") for n in range(99_999)))
     problems = problems_in(tmp_path, content + lines(request("r0")))
-    assert problems == ["the same `custom_id` is there twice: lines 1 and 100000"]
+    assert problems == ["duplicate `custom_id`: lines 1 and 100000"]
     (tmp_path / "right.jsonl").write_bytes(content + lines(request("other")))
     assert build_plan(FileSource(tmp_path / "right.jsonl"), anthropic_version=NEW).requests == 100_000
 
@@ -243,7 +245,7 @@ def test_an_id_that_is_there_again_at_the_far_end_is_found(tmp_path: Path) -> No
 def test_only_the_first_pairs_of_the_same_id_are_named(tmp_path: Path) -> None:
     content = lines(*(request(f"r{n % 10}", stream=n == 15) for n in range(20))) + b"{}\nnonsense\n"
     assert problems_in(tmp_path, content) == [
-        "the same `custom_id` is there twice: lines 1 and 11, lines 2 and 12, lines 3 and 13, 7 more",
+        "duplicate `custom_id`: lines 1 and 11, lines 2 and 12, lines 3 and 13, 7 more",
         "line 16: `stream` is not possible in a batch",
         "line 21: `custom_id` is missing",
         "line 21: `params` is missing",
@@ -268,9 +270,9 @@ def listening(place: Path) -> None:
     ("make", "problem"),
     [
         (folder, "this is a folder, not a file"),
-        (pipe, "this is no regular file"),
+        (pipe, "this is not a regular file"),
         (listening, "the file cannot be read: No such device or address"),
-        (lambda place: place.symlink_to("/dev/zero"), "this is no regular file"),
+        (lambda place: place.symlink_to("/dev/zero"), "this is not a regular file"),
         (lambda place: place.symlink_to(place), "the file cannot be read: Too many levels of symbolic links"),
         (lambda place: None, "the file cannot be read: No such file or directory"),
     ],
@@ -385,15 +387,14 @@ def test_the_same_requests_in_any_form_are_the_same_bodies(
         "array": b" [" + b",\n".join(raw) + b"]",
     }
     plans = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mcp_batch_tools.requests.sources._BLOCK", max(block, 120))
-        for name, content in forms.items():
-            for packed in (False, True):
-                place = tmp_path / (f"{name}.gz" if packed else name)
-                place.write_bytes(gzip.compress(content) if packed else content)
-                plan = build_plan(FileSource(place), anthropic_version=NEW, most_requests=most)
-                assert sent(FileSource(place), plan) == requests
-                plans.append(plan)
+    for name, content in forms.items():
+        for packed in (False, True):
+            place = tmp_path / (f"{name}.gz" if packed else name)
+            place.write_bytes(gzip.compress(content) if packed else content)
+            source = FileSource(place, block=max(block, 120))
+            plan = build_plan(source, anthropic_version=NEW, most_requests=most)
+            assert sent(source, plan, piece=block) == requests
+            plans.append(plan)
     assert all(plan == plans[0] for plan in plans)
     assert plans[0].requests == len(requests)
     assert len(plans[0].parts) == -(-len(requests) // most)
@@ -520,7 +521,7 @@ def test_a_file_that_changed_since_it_was_checked_is_never_sent_whole(tmp_path: 
     for changed in ([*requests[:-1], request("other", system="x" * 1000)], requests[1:], [longer, *requests[1:]], []):
         place.write_bytes(lines(*changed))
         given_out: list[bytes] = []
-        with pytest.raises(InvalidRequests, match="changed after it was checked"):
+        with pytest.raises(SourceChanged, match=re.escape(str(place))):
             given_out.extend(body(source, plan.parts[0]))
         content = b"".join(given_out)
         assert len(content) < body_length(plan.parts[0])
@@ -541,14 +542,11 @@ def test_a_body_comes_in_pieces_of_a_megabyte() -> None:
     ]
 
 
-def test_a_run_of_backslashes_is_taken_apart_wherever_the_file_is_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_of_backslashes_is_taken_apart_wherever_the_file_is_cut(tmp_path: Path) -> None:
     requests = [request(f"r{n}", system="\\" * n + '"') for n in range(40)]
     (tmp_path / "a.json").write_text(json.dumps(requests))
-    source = FileSource(tmp_path / "a.json")
     for block in range(1, 30):
-        monkeypatch.setattr("mcp_batch_tools.requests.sources._BLOCK", block)
+        source = FileSource(tmp_path / "a.json", block=block)
         assert sent(source, build_plan(source, anthropic_version=NEW)) == requests
     (tmp_path / "a.json").write_bytes(b'["\\')
     assert problems_of(source) == ["the JSON document has no end, or a value is missing in it"]

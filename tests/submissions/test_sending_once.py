@@ -200,10 +200,9 @@ async def test_two_retries_of_one_batch_at_once_send_what_expired_once(
 
 
 async def test_an_upload_that_stood_still_so_long_that_another_call_gave_it_up_creates_nothing(
-    connect: Connect, sandbox: Sandbox, clock: Clock, requests_dir: Path, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, sandbox: Sandbox, clock: Clock, requests_dir: Path
 ) -> None:
-    monkeypatch.setattr("mcp_batch_tools.requests.plan._PIECE", 500)
-    name = write(requests_dir, [request(f"a{n}") for n in range(50)])
+    name = write(requests_dir, [request(f"a{n}", system="x" * 200_000) for n in range(50)])
     answers: list[dict[str, Any]] = []
 
     class Sleeping(SandboxTransport):

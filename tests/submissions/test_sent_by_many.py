@@ -293,8 +293,7 @@ async def test_an_inferred_batch_stays_inferred_in_what_is_told(
 async def test_a_failed_part_is_told_without_a_word_that_leads_astray(
     connect: Connect, sandbox: Sandbox, requests_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_batch_tools.requests.plan._PIECE", 500)
-    name = write(requests_dir, [request(f"a{n}") for n in range(20)])
+    name = write(requests_dir, [request(f"a{n}", system="x" * 200_000) for n in range(20)])
 
     class Cut(Hooked):
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -72,7 +72,7 @@ async def test_all_that_is_wrong_is_told_at_once_and_nothing_is_sent(
     wrong += [{"custom_id": f"n{n}", "params": {"model": "claude-haiku-4-5", "messages": []}} for n in range(310)]
     async with connect() as assistant:
         said = await assistant.fail("create_message_batch", requests_file=write(requests_dir, wrong))
-    for words in ("`stream`", "twice", "`temperature`", "line 3", "and 307 more", "Nothing was sent."):
+    for words in ("`stream`", "duplicate `custom_id`", "`temperature`", "line 3", "and 307 more", "Nothing was sent."):
         assert words in said
     assert sandbox.received == []
 
