@@ -21,9 +21,9 @@ _MOST_COUNTED = 3
 
 @dataclass(frozen=True)
 class ModelEstimate:
-    """One model: `input_tokens` estimated, `most_output_tokens` an upper bound.
+    """The requests for one model: `input_tokens` are estimated, `most_output_tokens` are an upper bound.
 
-    `max_cost_usd` is what both cost, where all that can be written to a cache is; None without a price.
+    `max_cost_usd` is what both cost in USD if everything that may be written to a cache is; None without a price.
     """
 
     model: str
@@ -35,9 +35,11 @@ class ModelEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """All models. `counted` is the number of requests that the API counted; 0 means that a rule of thumb was used.
+    """What a plan costs, by model.
 
-    `fees` says whether tools may be used that cost more than tokens, which is not included.
+    `counted` is the number of requests whose tokens the API counted; 0 means that only a rule of thumb was used.
+    `prices_of` is the date of the price list. `fees` says whether tools may be used that cost more than their tokens;
+    these fees are not included.
     """
 
     models: list[ModelEstimate]
@@ -47,22 +49,23 @@ class Estimate:
 
     @property
     def max_cost_usd(self) -> Decimal | None:
-        """What the batch costs if every answer is as long as `max_tokens` allows; None where a model has no price."""
+        """USD if every answer is as long as `max_tokens` allows; None where the price of a model is not known."""
         costs = [model.max_cost_usd for model in self.models]
         return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
 
 
 async def estimate(client: BatchClient, plan: Plan, prices: Prices) -> Estimate:
-    """Estimate a plan by a rule of thumb, corrected by the API's free token counting of a sample where it gives any.
+    """Estimate the cost of a plan: by a rule of thumb, corrected by the API's free counting of the tokens of a sample.
 
-    Of each model, requests with and without attachments are corrected apart, by the one the rule most underrates.
+    Requests with attachments and those without are corrected apart, for each model, by the largest factor that the
+    sample shows. Where the API counts nothing, the rule stands as it is.
     """
     corrections: dict[tuple[str, bool], list[float]] = defaultdict(list)
 
     async def count(model: str, params: dict[str, object], size: Size) -> None:
         try:
             found = await client.count_tokens(params)
-        except (BatchError, RecursionError):
+        except BatchError:
             return  # an estimate does not need it, and says by what it was made
         corrections[model, size.kind.attached].append(found / size.tokens)
 
@@ -88,7 +91,7 @@ async def estimate(client: BatchClient, plan: Plan, prices: Prices) -> Estimate:
 
 
 def _to_count(sample: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any], Size]]:
-    """Few of each kind: a small one, a large one, and one from between."""
+    """A few requests of each kind: a small one, a large one, and one from between."""
     groups: dict[tuple[str, bool], list[tuple[str, dict[str, Any], Size]]] = defaultdict(list)
     for params in sample:
         size = size_of_input(params, canonical(params))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from mcp_batch_tools.requests.errors import InvalidRequests
-from mcp_batch_tools.requests.fingerprint import custom_id_and_params
+from mcp_batch_tools.requests.parsing import InvalidRequest, parse
 from mcp_batch_tools.requests.sources import Source
 
 _TABLES = 256
@@ -52,10 +52,13 @@ class CustomIds:
 def _pairs(source: Source, twice: set[int]) -> Iterator[tuple[int, int]]:
     numbers: dict[int, int] = {}
     for number, raw in source.open():
-        known = custom_id_and_params(raw)
-        identity = hash(known[0]) if known else None
-        if identity is None or identity not in twice:
+        try:
+            request = parse(raw)
+        except InvalidRequest:
             continue
-        if identity in numbers:
-            yield numbers[identity], number
-        numbers.setdefault(identity, number)
+        custom_id = request.get("custom_id") if isinstance(request, dict) else None
+        if not isinstance(custom_id, str) or hash(custom_id) not in twice:
+            continue
+        first = numbers.setdefault(hash(custom_id), number)
+        if first != number:
+            yield first, number

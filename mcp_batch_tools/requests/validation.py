@@ -17,6 +17,14 @@ EXTENDED_OUTPUT = "output-300k-2026-03-24"
 
 GONE = ("temperature", "top_p", "top_k")
 
+_FOREIGN = (
+    ({"custom_id", "url", "body"}, "OpenAI's"),
+    ({"recordId", "modelInput"}, "Bedrock's"),
+    ({"key", "request"}, "Gemini's"),
+    ({"request"}, "Gemini's"),
+)
+"""Keys by which a line for another service is known."""
+
 _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
 
 
@@ -61,6 +69,10 @@ class RequestChecker:
         if not isinstance(request, dict):
             yield "it is not an object"
             return
+        for names, whose in _FOREIGN:
+            if names <= request.keys():
+                yield f"this is {whose} batch format; here a request is an object of `custom_id` and `params`"
+                return
         if len(request) > 2 or not request.keys() <= {"custom_id", "params"}:
             for key in request.keys() - {"custom_id", "params"}:
                 yield f"`{shown(key)}` does not belong beside `custom_id` and `params`"

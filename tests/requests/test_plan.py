@@ -84,6 +84,10 @@ WRONG_FILES: list[tuple[bytes, list[str]]] = [
     (GOOD[:40], ["line 1: it is not JSON"]),
     (GOOD[:40] + b"\n" + GOOD, ["line 1: it is not JSON"]),
     (GOOD + GOOD + GOOD, ["duplicate `custom_id`: lines 1 and 2, lines 1 and 3"]),
+    (
+        lines({"custom_id": "a"}, {"custom_id": "a"}),
+        ["duplicate `custom_id`: lines 1 and 2", "lines 1 and 2: `params` is missing"],
+    ),
     (GOOD.decode().encode("utf-16"), ["line 1 starts with the mark of UTF-16: save the file as UTF-8"]),
     (GOOD.decode().encode("utf-16-le"), ["lines 1 and 2: it contains NUL bytes"]),
     (gzip.compress(GOOD * 9, mtime=0)[:-9], ["the file is cut off: its gzip data has no end"]),
@@ -302,6 +306,39 @@ def test_a_gzip_that_is_cut_off_says_after_which_line(tmp_path: Path) -> None:
     problems = problems_in(tmp_path, gzip.compress(content)[:-2_000_000])
     assert problems[0].startswith("after line ")
     assert problems[0].endswith(": the file is cut off: its gzip data has no end")
+
+
+PARAMS = request()["params"]
+OURS = "here a request is an object of `custom_id` and `params`"
+
+
+@pytest.mark.parametrize(
+    ("line", "whose"),
+    [
+        ({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": PARAMS}, "OpenAI's"),
+        ({"recordId": "a", "modelInput": {"anthropic_version": "bedrock-2023-05-31", **PARAMS}}, "Bedrock's"),
+        ({"key": "a", "request": {"contents": [{"parts": [{"text": "Hello."}]}]}}, "Gemini's"),
+        ({"request": {"contents": [{"parts": [{"text": "Hello."}]}]}}, "Gemini's"),
+    ],
+)
+def test_a_line_for_another_service_gets_one_sentence(tmp_path: Path, line: Any, whose: str) -> None:
+    other = {**line, "custom_id": "b"} if "custom_id" in line else line
+    assert problems_in(tmp_path, lines(line, other)) == [f"lines 1 and 2: this is {whose} batch format; {OURS}"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"\n" * 12_000_000, "more than 10,000,000 of its lines are blank"),
+        (GOOD + b"\r\n" * 12_000_000, "after line 1: more than 10,000,000 of its lines are blank"),
+        (b"[" + b" " * 280_000_000, "more than 268,435,456 bytes of it are blank"),
+    ],
+    ids=["newlines", "behind a request", "in a document"],
+)
+def test_blank_space_without_end_is_not_read_to_its_end(tmp_path: Path, content: bytes, problem: str) -> None:
+    packed = gzip.compress(content, 1)
+    del content
+    assert problems_in(tmp_path, packed, "blank.gz") == [problem]
 
 
 LONG = b'{"custom_id": "' + b"x" * (50 * MEGABYTE) + b'"}\n'
