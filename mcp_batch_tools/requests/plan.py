@@ -89,13 +89,14 @@ class _Planning:
 
     def read(self, source: Source, longest: int) -> None:
         """Read and check all requests, each of at most `longest` bytes."""
-        problems, models, check = self.problems, self.models, self._checker.check
+        problems, models = self.problems, self.models
+        ordinary, strictly = self._checker.check_ordinary, self._checker.check_strictly
         try:
             for number, raw in source.open():
                 if raw is TOO_LONG or len(raw) > longest:
                     problems.add(f"it is longer than {longest:,} bytes", number)
                     continue
-                request = check(raw)
+                request = ordinary(raw) or strictly(raw)
                 if request.custom_id is not None:
                     self.ids.add(request.custom_id)
                 if isinstance(request, Refused):

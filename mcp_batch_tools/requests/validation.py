@@ -36,16 +36,15 @@ class Refused(NamedTuple):
 
 
 class RequestChecker:
-    """Checks requests for one version of the API with these betas."""
+    """Checks requests for one version of the API with these betas.
+
+    `check_ordinary` gives the request where it is surely right, and else None, for `check_strictly` to look at.
+    """
 
     def __init__(self, anthropic_version: str, betas: Collection[str]) -> None:
         self._strict = anthropic_version >= STRICT_SINCE  # versions are dates
         self._most_tokens = MOST_TOKENS_EXTENDED if EXTENDED_OUTPUT in betas else MOST_TOKENS
         self.check_ordinary = OrdinaryChecker(self._most_tokens, strict=self._strict).check
-
-    def check(self, raw: bytes) -> CheckedRequest | Refused:
-        """Check the JSON of one request."""
-        return self.check_ordinary(raw) or self.check_strictly(raw)
 
     def check_strictly(self, raw: bytes) -> CheckedRequest | Refused:
         """The request, or everything that is wrong with it."""
