@@ -8,21 +8,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import anyio
 
 from mcp_batch_tools import __version__
-from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse, NoResponse, NotConfigured, UnusableSetup
-from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
+from mcp_batch_tools.api.errors import BatchError
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.printing import print_json, print_table
 from mcp_batch_tools.server import client_of, create_server
 from mcp_batch_tools.settings import Settings, SettingsError, flag_names, variable_of
-from mcp_batch_tools.tools.failures import ledger_problem
-
-if TYPE_CHECKING:
-    pass
 
 _COMMANDS = {
     "serve": "serve MCP over standard input and output (the default)",
@@ -111,14 +106,12 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None
     for name in names:
         field = Settings.model_fields[name]
         flag = f"--{name.replace('_', '-')}"
-        said = f"{field.description} (default: {field.default}; {variable_of(name)})"
+        help_text = f"{field.description} (default: {field.default}; {variable_of(name)})".replace("%", "%%")
         if field.annotation is bool:
-            parser.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=said.replace("%", "%%")
-            )
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help_text)
         else:
             choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
-            parser.add_argument(flag, choices=choices, default=argparse.SUPPRESS, help=said.replace("%", "%%"))
+            parser.add_argument(flag, choices=choices, default=argparse.SUPPRESS, help=help_text)
 
 
 def _time(text: str) -> datetime:
@@ -182,12 +175,20 @@ def _sandbox(port: int, processing_seconds: float) -> int:
 
 async def _check(settings: Settings) -> int:
     """Print what is in force and ask the API for one batch: 0 where it answers, 1 otherwise."""
+    from mcp_batch_tools.tools.words.calls import Call  # a server needs them only once something fails
+    from mcp_batch_tools.tools.words.failures import explain
+
     print(f"credentials  {settings.key_source or 'none'}")
-    if settings.api_key and settings.auth_token and not settings.sandbox:
-        print("             ANTHROPIC_AUTH_TOKEN is set too, and not used")
-    print(f"address      {'the sandbox in this process' if settings.sandbox else settings.base_url}")
-    if settings.base_url.startswith("http://") and not settings.sandbox:
-        print("             plain http: the key travels unencrypted")
+    if settings.sandbox:
+        print("address      the sandbox in this process")
+    else:
+        if settings.api_key and settings.auth_token:
+            print("             ANTHROPIC_AUTH_TOKEN is set too, and not used")
+        print(f"address      {settings.base_url}")
+        if settings.base_url.startswith("http://"):
+            print("             plain http: the key travels unencrypted")
+        if settings.base_url.endswith("/v1"):
+            print("             it ends in /v1, which is added to it: remove that")
     print(f"version      {settings.anthropic_version}")
     print(f"policy       {'read-only' if settings.read_only else f'destructive: {settings.destructive}'}")
     print(f"receipts     {settings.ledger_folder}")
@@ -196,7 +197,7 @@ async def _check(settings: Settings) -> int:
         async with client_of(settings) as client:
             await client.list(limit=1)
     except BatchError as error:
-        print(settings.redact(f"Not working: {_wrong(error, settings)}."))
+        print(settings.redact(f"Not working. {explain(error, Call('check', {}, settings.key_source))}"))
         return 1
     print("Working: the API answered.")
     return 0
@@ -206,6 +207,8 @@ def _receipts(settings: Settings, options: Mapping[str, Any]) -> int:
     """Print receipts, oldest first, as a table or as JSON, one after the other."""
     from mcp_batch_tools.ledger.database import FILE
     from mcp_batch_tools.ledger.receipts import read_receipts
+    from mcp_batch_tools.tools.words.calls import Call
+    from mcp_batch_tools.tools.words.failures import explain
 
     chosen = {name: options[name] for name in ("since", "message_batch_id", "limit") if options.get(name) is not None}
     receipts = read_receipts(settings.ledger_folder, **chosen)
@@ -220,47 +223,6 @@ def _receipts(settings: Settings, options: Mapping[str, Any]) -> int:
             return 0
         print_table(chain([first], receipts))
     except LedgerError as error:
-        print(f"mcp-batch-tools: {ledger_problem(error)}", file=sys.stderr)
+        print(f"mcp-batch-tools: {explain(error, Call('receipts'))}", file=sys.stderr)
         return 1
     return 0
-
-
-def _wrong(error: BatchError, settings: Settings) -> str:
-    """What is wrong, for a person, as the rest of one sentence."""
-    match error:
-        case NotConfigured():
-            return "no key is set; set ANTHROPIC_API_KEY, or use --sandbox, which needs none"
-        case UnusableSetup():
-            return (
-                f"the connection cannot be set up as configured ({quote_untrusted(error.text)}); look at "
-                "ANTHROPIC_BASE_URL, "
-                "HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE"
-            )
-        case ApiError():
-            said = (
-                quote_untrusted(error.message)
-                if error.message
-                else "without a message, so perhaps from something in between"
-            )
-            answered = f"HTTP {error.status} {quote_name(error.type)}".rstrip() + f": {said}"
-            match error.status:
-                case 401:
-                    return f"the key from {settings.key_source} was refused ({answered})"
-                case 403:
-                    return f"the key from {settings.key_source} may not list batches ({answered})"
-                case _:
-                    return f"the API answered {answered}; look at ANTHROPIC_BASE_URL"
-        case NoResponse(reason="tls"):
-            return f"no trusted TLS connection to {settings.base_url}; set SSL_CERT_FILE for a private certificate"
-        case NoResponse(reason="proxy"):
-            return "the proxy refused the connection; look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
-        case NoResponse(reason="name"):
-            return f"the name in {settings.base_url} cannot be resolved; look at the network and ANTHROPIC_BASE_URL"
-        case NoResponse(reason="timeout"):
-            return f"{settings.base_url} did not answer in time; look at the network or the proxy"
-        case NoResponse():
-            return f"no connection to {settings.base_url}; look at the network, the proxy and ANTHROPIC_BASE_URL"
-        case InvalidResponse():
-            return f"{settings.base_url} answered, but not as the API does; look at ANTHROPIC_BASE_URL"
-        case _:
-            raise error

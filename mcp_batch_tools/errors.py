@@ -1,26 +1,59 @@
-"""What can go wrong: the base class, and what rooms share. Each room has errors of its own.
+"""What can go wrong: the base class, and what several rooms share. Each room has errors of its own.
 
-* Failure
-  x BatchError          `api`: a call to the API failed
-  x LedgerError         `ledger`: what this installation remembers cannot be written or read
-  x PathNotAllowed        a file must not go where it was asked to go
-  x InvalidPrices       `pricing`: a list of prices cannot be used
-  x InvalidRequests     `requests`: requests for a new batch cannot be sent as they are; nothing was sent
-  x SourceChanged       `requests`: a file of requests is no longer what was checked; nothing of this batch was sent
-  x SaveFailed     `results`: results could not be saved whole; what there is of them lies aside
+Failure
+├── BatchError            `api`: a call to the API failed
+│   ├── NotConfigured       there are no credentials
+│   ├── UnusableSetup       the configured address, proxy or certificates cannot be used
+│   ├── ApiError            the API answered with an error
+│   ├── NoResponse          no whole answer arrived
+│   └── InvalidResponse     an answer arrived that is not what the API promises
+├── LedgerError           `ledger`: what this installation remembers cannot be written or read
+├── PathNotAllowed        a file must not be written, or cannot be read, where that was asked for
+├── InvalidPrices         `pricing`: a price list cannot be used
+├── InvalidRequests       `requests`: requests for a new batch would fail
+├── BothGiven             `requests`: they were given twice, or not at all
+├── SourceChanged         `requests`: they are no longer those that were checked
+├── UploadStalled         `submissions`: sending them stood still
+├── NothingToRetry        `submissions`: no request of a batch is worth sending again
+├── RetryUnreadable       `submissions`: the results of the batch to retry cannot be read
+└── SaveFailed            `results`: results could not be saved whole
 
-None of them says what to do next: that depends on the tool, see `tools/failures.py`. Anything else that is raised is a
-bug.
+An error says what is known, in facts: codes, names, numbers, and the words of others. It holds no sentence of ours,
+since what to say also depends on the act that failed; see `tools/words`. Whatever else is raised is a bug.
 """
+
+from typing import Literal
+
+Purpose = Literal["save_results", "read_requests"]
+PathProblem = Literal[
+    "outside",  # it leads out of the folder, also by way of a link
+    "missing",  # there is no such file
+    "suffix",  # its name does not end in one of `suffixes`
+    "too_long",  # its name is longer than a file system takes
+    "too_deep",  # it has too many folders in it
+    "invisible",  # it holds characters that cannot be seen
+    "not_a_file",  # a folder, a device or the like has that name
+    "foreign",  # it is a path of another operating system
+    "unusable",  # the system refuses it; `detail` says why
+]
 
 
 class Failure(Exception):
-    """Something that can go wrong, and is told to the model in sentences."""
+    """Something that can go wrong, and that the model or the user is told about."""
 
 
 class PathNotAllowed(Failure):
-    """A path that is not allowed; `folder` is where files may be. Nothing was written."""
+    """A path that is not allowed. Nothing was written or read.
 
-    def __init__(self, text: str, *, folder: str) -> None:
-        super().__init__(text)
+    `folder` is where files may be, `suffixes` how their names may end; `detail` holds the words of the system.
+    """
+
+    def __init__(
+        self, problem: PathProblem, *, purpose: Purpose, folder: str, suffixes: tuple[str, ...] = (), detail: str = ""
+    ) -> None:
+        super().__init__(f"{purpose}: {problem} {detail}".rstrip())
+        self.problem: PathProblem = problem
+        self.purpose: Purpose = purpose
         self.folder = folder
+        self.suffixes = suffixes
+        self.detail = detail

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _ABOUT = "Manages Anthropic Message Batches. A batch goes from in_progress, or canceling, to ended."
 _DELETING = """\
 Only an ended batch can be deleted, and its results go with it, for good.
-To delete one, call delete_message_batch: it checks the status and says which calls lead to the goal.
-next_steps lead to what was asked for; possible_actions are only offers. Cancel or delete nothing else."""
+To delete one, call delete_message_batch: it checks the status, and its next_steps lead to the delete.
+Follow next_steps to finish the task; possible_actions are optional. Never cancel or delete any other batch."""
 _READING = "This server deletes and cancels nothing."
 
 

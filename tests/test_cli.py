@@ -33,14 +33,14 @@ def test_an_unknown_variable_stops_the_start_with_the_known_ones(
 ) -> None:
     monkeypatch.setenv("MCP_BATCH_TOOLS_LOGLEVEL", "debug")
     assert main([]) == 2
-    told = capsys.readouterr()
-    assert "MCP_BATCH_TOOLS_LOGLEVEL" in told.err
-    assert "MCP_BATCH_TOOLS_LOG_LEVEL" in told.err
-    assert told.out == ""
+    shown = capsys.readouterr()
+    assert "MCP_BATCH_TOOLS_LOGLEVEL" in shown.err
+    assert "MCP_BATCH_TOOLS_LOG_LEVEL" in shown.err
+    assert shown.out == ""
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "problem"),
     [
         ("MCP_BATCH_TOOLS_LOG_LEVEL", "loud", "(--log-level) cannot be used: input should be 'debug'"),
         ("ANTHROPIC_BASE_URL", "ftp://host", "must be an http or https address"),
@@ -52,13 +52,13 @@ def test_an_unknown_variable_stops_the_start_with_the_known_ones(
     ],
 )
 def test_a_value_that_cannot_be_used_is_told_in_one_sentence_that_does_not_repeat_it(
-    monkeypatch: Set, capsys: pytest.CaptureFixture[str], variable: str, value: str, told: str
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], variable: str, value: str, problem: str
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert main(["check"]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"mcp-batch-tools: {variable}")
-    assert told in error
+    assert problem in error
     assert error.count("\n") == 1
     assert KEY not in error
 
@@ -127,12 +127,13 @@ def test_check_tells_a_missing_key_and_a_refused_key_apart(
     monkeypatch: Set, capsys: pytest.CaptureFixture[str], address: str
 ) -> None:
     assert main(["check"]) == 1
-    assert "Not working: no key is set" in capsys.readouterr().out
+    assert "Not working. No API key is configured. Set ANTHROPIC_API_KEY" in capsys.readouterr().out
     monkeypatch.setenv("ANTHROPIC_BASE_URL", address)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-some-other-key")
     assert main(["check"]) == 1
     shown = capsys.readouterr().out
-    assert "Not working: the key from ANTHROPIC_API_KEY was refused (HTTP 401 authentication_error: " in shown
+    assert "Not working. The Anthropic API answered list with HTTP 401 authentication_error: " in shown
+    assert "Check ANTHROPIC_API_KEY; " in shown
     assert "sk-ant-some-other-key" not in shown
 
 
@@ -141,19 +142,19 @@ def test_check_tells_the_ways_of_not_being_reached_apart(
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
 
-    def told(url: str) -> str:
+    def last_line(url: str) -> str:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
         assert main(["check"]) == 1
         return capsys.readouterr().out.splitlines()[-1]
 
-    assert told("http://127.0.0.1:1").startswith("Not working: no connection to http://127.0.0.1:1;")
-    assert "cannot be resolved" in told("http://no-such-host.invalid")
-    assert "no trusted TLS connection" in told(address.replace("http://", "https://"))
-    assert "HTTP 404" in told(f"{address}/elsewhere")
+    assert "no connection could be made" in last_line("http://127.0.0.1:1")
+    assert "could not be resolved" in last_line("http://no-such-host.invalid")
+    assert "no trusted TLS connection" in last_line(address.replace("http://", "https://"))
+    assert "HTTP 404" in last_line(f"{address}/elsewhere")
     with self_signed(tmp_path) as url:
-        assert "set SSL_CERT_FILE for a private certificate" in told(url)
+        assert "SSL_CERT_FILE where a private certificate is used" in last_line(url)
     monkeypatch.setenv("HTTPS_PROXY", address)
-    assert "HTTPS_PROXY" in told("https://api.anthropic.invalid")
+    assert "HTTPS_PROXY" in last_line("https://api.anthropic.invalid")
 
 
 class self_signed:  # noqa: N801  reads as what it is
@@ -215,19 +216,19 @@ class self_signed:  # noqa: N801  reads as what it is
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "problem"),
     [
         (
             Fault(status=403, message="No."),
-            'the key from ANTHROPIC_API_KEY may not list batches (HTTP 403 permission_error: "No.")',
+            'HTTP 403 permission_error: "No."',
         ),
-        (Fault(status=402), 'the API answered HTTP 402 billing_error: "Your credit balance is too low'),
-        (Fault(status=404, body=b"<html>"), "without a message, so perhaps from something in between"),
-        (Fault(body=b"<html>hello</html>"), "answered, but not as the API does; look at ANTHROPIC_BASE_URL"),
+        (Fault(status=402), 'answered list with HTTP 402 billing_error: "Your credit balance is too low'),
+        (Fault(status=404, body=b"<html>"), "without a message"),
+        (Fault(body=b"<html>hello</html>"), "the body is not what the API promises"),
     ],
 )
 def test_check_says_what_an_answer_that_is_no_list_means(
-    monkeypatch: Set, capsys: pytest.CaptureFixture[str], fault: Fault, told: str
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], fault: Fault, problem: str
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     sandbox = Sandbox()
@@ -235,7 +236,52 @@ def test_check_says_what_an_answer_that_is_no_list_means(
     with served(sandbox) as url:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
         assert main(["check"]) == 1
-    assert told in capsys.readouterr().out.splitlines()[-1]
+    assert problem in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"ALL_PROXY": "http://u:pass-word@127.0.0.1:99999"}, "the proxy cannot be used"),
+        ({"ALL_PROXY": "socks5://u:pass-word@127.0.0.1:1"}, "mcp-batch-tools[socks]"),
+        ({"ALL_PROXY": "ftp://u:pass-word@127.0.0.1:1"}, "the proxy cannot be used"),
+    ],
+)
+def test_check_says_what_is_wrong_with_a_proxy_in_one_line_without_its_password(
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], variables: dict[str, str], problem: str
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert main(["check"]) == 1
+    shown = capsys.readouterr()
+    lines = (shown.out + shown.err).splitlines()
+    assert lines[-1].startswith("Not working. ")
+    assert problem in lines[-1]
+    assert len(lines) <= 10
+    assert "pass-word" not in shown.out + shown.err
+
+
+def test_check_names_an_address_that_ends_in_v1(
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", f"{address}/v1")
+    assert main(["check"]) == 1
+    shown = capsys.readouterr().out
+    assert "it ends in /v1, which is added to it: remove that" in shown
+    assert "without /v1" in shown.splitlines()[-1]
+
+
+def test_receipts_that_cannot_be_read_are_one_line_on_standard_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "ledger.db").write_text("no database")
+    assert main(["receipts", "--state-dir", str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("mcp-batch-tools: The receipts cannot be read from ")
+    assert shown.err.count("\n") == 1
 
 
 def test_check_says_that_no_answer_came_in_time(monkeypatch: Set, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +291,7 @@ def test_check_says_that_no_answer_came_in_time(monkeypatch: Set, capsys: pytest
     monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", late)
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     assert main(["check"]) == 1
-    assert "did not answer in time; look at the network or the proxy" in capsys.readouterr().out
+    assert "no answer came in time. Run this command again" in capsys.readouterr().out
 
 
 def test_the_log_of_check_goes_to_standard_error_without_the_key(
@@ -254,11 +300,11 @@ def test_the_log_of_check_goes_to_standard_error_without_the_key(
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.setenv("ANTHROPIC_BASE_URL", f"{address}/{KEY}")
     assert main(["check", "--log-level", "info"]) == 1
-    told = capsys.readouterr()
-    assert "HTTP Request: GET" in told.err
-    assert "[redacted]" in told.err
-    assert "HTTP Request" not in told.out
-    assert KEY not in told.err
+    shown = capsys.readouterr()
+    assert "HTTP Request: GET" in shown.err
+    assert "[redacted]" in shown.err
+    assert "HTTP Request" not in shown.out
+    assert KEY not in shown.err
 
 
 def test_the_server_ends_with_its_input_at_status_0(monkeypatch: Set, capfd: pytest.CaptureFixture[str]) -> None:
@@ -296,18 +342,18 @@ def test_the_sandbox_says_its_address_serves_any_key_and_ends_at_status_130_with
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "problem"),
     [
         (["--read-only", "--destructive", "allow"], "--destructive allow would do nothing"),
         (["--state-dir", "~nobody-of-that-name/x"], "names a user that there is not"),
     ],
 )
 def test_options_that_make_no_sense_together_or_alone_stop_the_start_with_one_sentence(
-    capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+    capsys: pytest.CaptureFixture[str], flags: list[str], problem: str
 ) -> None:
     assert main(["check", *flags]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert problem in error
     assert error.count("\n") == 1
 
 

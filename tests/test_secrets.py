@@ -17,6 +17,16 @@ from tests.support.serving import served
 pytestmark = pytest.mark.slow
 
 ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in KEY)
+PARAMS = {"model": "claude-sonnet-5", "max_tokens": 64, "messages": [{"role": "user", "content": "hello"}]}
+ENDPOINTS = {
+    "list_message_batches": ["list"],
+    "get_message_batch": ["retrieve"],
+    "create_message_batch": ["list"],  # the create itself is looked for in the list for seconds where it fails
+    "cancel_message_batch": ["retrieve", "cancel"],
+    "delete_message_batch": ["retrieve", "delete"],
+    "read_message_batch_results": ["retrieve", "results"],
+    "save_message_batch_results": ["retrieve", "results"],
+}
 STATUSES = [400, 401, 402, 403, 404, 408, 409, 413, 429, 500, 504, 529]
 
 
@@ -62,10 +72,12 @@ def test_the_key_is_found_nowhere_also_where_the_api_echoes_it(era: str, tmp_pat
 def _drive(server: Server, sandbox: Sandbox, tool: str, key: str, headers: dict[str, str]) -> None:
     """Each error, and answers that echo the key, at each endpoint that the tool uses."""
     batch = sandbox.add_batch(key=KEY, status="in_progress" if tool.startswith("cancel") else "ended")
-    arguments: dict[str, Any] = {} if tool == "list_message_batches" else {"message_batch_id": batch}
-    endpoints = {"list_message_batches": ["list"], "get_message_batch": ["retrieve"]}
-    acting = tool.split("_", maxsplit=1)[0]
-    for endpoint in endpoints.get(tool, ["retrieve", acting]):
+    arguments: dict[str, Any] = {"message_batch_id": batch}
+    if tool == "list_message_batches":
+        arguments = {}
+    elif tool == "create_message_batch":
+        arguments = {"requests": [{"custom_id": "a", "params": PARAMS}]}
+    for endpoint in ENDPOINTS[tool]:
         for status in STATUSES:
             sandbox.faults[:] = [Fault(endpoint, status=status, body=_error(key), headers=headers)]
             server.call(tool, **arguments)
@@ -106,10 +118,10 @@ sys.exit(cli.main([]))
 
 def test_a_crash_is_logged_with_its_traceback_and_without_the_key() -> None:
     with launched("-c", CRASHING, ANTHROPIC_API_KEY=KEY) as server:
-        said = server.call("list_message_batches")
+        answer = server.call("list_message_batches")
         _, _, err = server.finish()
-    assert said["isError"]
-    assert KEY not in json.dumps(said)
+    assert answer["isError"]
+    assert KEY not in json.dumps(answer)
     assert "Traceback" in err
     assert "a bug that tells everything" in err
     assert KEY not in err

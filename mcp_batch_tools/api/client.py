@@ -22,18 +22,19 @@ from mcp_batch_tools.api.errors import (
     NoResponse,
     NotConfigured,
     Operation,
-    UnusableSetup,
 )
 from mcp_batch_tools.api.exchange import (
     ResultStream,
     api_error,
     invalid_response,
     raise_no_response,
+    redact_headers,
     redacted,
     request_id_of,
     result_stream,
     retry_after,
     time_of,
+    unusable_setup,
     whole_body,
     workspace_of,
 )
@@ -121,7 +122,7 @@ class BatchClient:
                 )
             except (OSError, ValueError, ImportError, httpx2.InvalidURL) as error:
                 # A certificate file that is none, a proxy address that is none, a proxy of an unsupported kind.
-                raise UnusableSetup(str(error), endpoint=endpoint) from error
+                raise unusable_setup(endpoint, error, "proxy") from error
         return self._pool
 
     async def create(self, body: bytes | AsyncIterable[bytes], *, length: int | None = None) -> MessageBatch:
@@ -224,11 +225,7 @@ class BatchClient:
     async def _repeated(
         self, attempt: Callable[[], Awaitable[Result]], safe: Callable[[BatchError], bool] = lambda _: True
     ) -> Result:
-        try:
-            return await repeated(attempt, self._clock, safe)
-        except BatchError as error:
-            error.redact(self._redact)
-            raise
+        return await repeated(attempt, self._clock, safe)
 
     async def _call(
         self,
@@ -250,7 +247,7 @@ class BatchClient:
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise NoResponse("it came too slowly", endpoint=endpoint, reason="timeout", sent=True) from None
+            raise NoResponse("timeout", endpoint=endpoint, sent=True) from None
         if answer_headers is not None:
             answer_headers.update(response.headers)
         try:
@@ -259,11 +256,11 @@ class BatchClient:
             problems = error.errors(include_input=False, include_url=False, include_context=False)
             where = ".".join(str(part) for part in problems[0]["loc"])
             text = f"{where}: {problems[0]['msg']}" if where else problems[0]["msg"]
-            raise invalid_response(endpoint, response, text) from None
+            raise invalid_response(endpoint, response, "schema", text) from None
         answer._api_time = time_of(response)
-        answer._request_id = self._redact(request_id_of(response) or "")[:200] or None
+        answer._request_id = (request_id_of(response) or "")[:200] or None
         if message_batch_id is not None and getattr(answer, "id", message_batch_id) != message_batch_id:
-            raise invalid_response(endpoint, response, "it is about another batch than the one that was asked for")
+            raise invalid_response(endpoint, response, "other_batch")
         return answer
 
     async def _open(
@@ -281,7 +278,7 @@ class BatchClient:
     ) -> httpx2.Response:
         """Send one request and return its answer with the body unread; errors are read and raised."""
         if self._headers is None:
-            raise NotConfigured("no credentials", endpoint=endpoint)
+            raise NotConfigured(endpoint=endpoint)
         http = self._http(endpoint)
         url = url or self._base
         if message_batch_id is not None:
@@ -299,9 +296,14 @@ class BatchClient:
             )
             response = await http.send(request, stream=True)
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, OverflowError) as error:
-            raise UnusableSetup(str(error), endpoint=endpoint) from error
+            raise unusable_setup(endpoint, error, "address") from error
+        except ExceptionGroup as group:  # of the tries to connect
+            if group.subgroup(OverflowError) is None:
+                raise
+            raise unusable_setup(endpoint, group, "proxy") from group
         except httpx2.HTTPError as error:
             raise_no_response(endpoint, error)
+        redact_headers(response, self._redact)
         self.workspace = workspace_of(response) or self.workspace
         if response.is_success:
             self.answered = True
@@ -312,4 +314,5 @@ class BatchClient:
             content = b""  # the status is known, and says more than the loss of its explanation
         finally:
             await response.aclose()
-        raise api_error(endpoint, response, content, self._clock.now())
+        content = redacted(content, self._redact)
+        raise api_error(endpoint, response, content, self._clock.now(), message_batch_id)

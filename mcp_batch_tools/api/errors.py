@@ -1,22 +1,33 @@
 """What can go wrong in a call to the Message Batches API.
 
-* BatchError          a call to the API failed
-  - NotConfigured     there are no credentials; nothing was sent
-  - UnusableSetup          the configured address, proxy or certificates cannot be used; nothing was sent
-  - ApiError          the API answered, with an error
-  - NoResponse          no answer arrived: the network, TLS, a proxy, a time-out
-  - InvalidResponse         an answer arrived that is not what the API promises
+BatchError            a call to the API failed
+├── NotConfigured       there are no credentials; nothing was sent
+├── UnusableSetup       the configured address, proxy or certificates cannot be used; nothing was sent
+├── ApiError            the API answered, with an error
+├── NoResponse          no whole answer arrived: the network, TLS, a proxy, a time-out
+└── InvalidResponse     an answer arrived that is not what the API promises
 
 Each carries the `endpoint` it happened at; those that saw an answer carry its `status` and `request_id`.
 """
 
-from collections.abc import Callable
 from typing import Literal
 
 from mcp_batch_tools.errors import Failure
 
 Operation = Literal["create", "retrieve", "list", "cancel", "delete", "results", "count_tokens"]
+SetupProblem = Literal["address", "proxy", "socks", "certificates"]
 Reason = Literal["name", "connect", "tls", "proxy", "timeout", "cut"]
+ResponseProblem = Literal[
+    "schema",  # a field is missing or not what it must be; `detail` says which
+    "other_batch",  # it is about another batch than the one asked for
+    "other_part",  # it is another part of the results than the one asked for
+    "other_line",  # a line of results came again, and differs
+    "compression",  # it cannot be unpacked
+    "framing",  # its pieces do not fit together
+    "too_long",  # it is longer than any answer can be
+    "length",  # not as many bytes arrived as were promised; `detail` says how many
+    "not_results",  # a line is not what a line of results must be; `detail` says why
+]
 
 _REFUSED_ON_THE_WAY = frozenset({401, 403, 407, 413, 429})
 _FAILED_INSIDE = frozenset({"api_error", "timeout_error", "overloaded_error"})
@@ -26,8 +37,8 @@ _CHANGES: frozenset[Operation] = frozenset({"create", "cancel", "delete"})
 class BatchError(Failure):
     """Any failure of a call to the Message Batches API."""
 
-    def __init__(self, text: str, *, endpoint: Operation) -> None:
-        super().__init__(text)
+    def __init__(self, log_text: str, *, endpoint: Operation) -> None:
+        super().__init__(log_text)
         self.endpoint: Operation = endpoint
         self.earlier_try_may_have_acted = False
 
@@ -36,13 +47,6 @@ class BatchError(Failure):
         """Whether the call may have taken effect although it failed, by this try or an earlier one."""
         return self.earlier_try_may_have_acted or self._this_try_may_have_acted()
 
-    def redact(self, redact: Callable[[str], str]) -> None:
-        """Take secrets out of every text of this error. It must happen before a text is cut anywhere."""
-        self.args = tuple(redact(text) if isinstance(text, str) else text for text in self.args)
-        for name, value in vars(self).items():
-            if isinstance(value, str):
-                setattr(self, name, redact(value))
-
     def _this_try_may_have_acted(self) -> bool:
         return False
 
@@ -50,20 +54,25 @@ class BatchError(Failure):
 class NotConfigured(BatchError):
     """Neither an API key nor an auth token is set, so nothing was sent."""
 
+    def __init__(self, *, endpoint: Operation) -> None:
+        super().__init__(f"{endpoint}: no credentials", endpoint=endpoint)
+
 
 class UnusableSetup(BatchError):
-    """What is configured cannot be used to connect: the address, a proxy, the certificates. Nothing was sent."""
+    """What is configured cannot be used to connect, so nothing was sent. `detail` says why, without passwords."""
 
-    def __init__(self, text: str, *, endpoint: Operation) -> None:
-        super().__init__(f"{endpoint}: {text}", endpoint=endpoint)
-        self.text = text
+    def __init__(self, problem: SetupProblem, *, endpoint: Operation, detail: str) -> None:
+        super().__init__(f"{endpoint}: {problem}: {detail}", endpoint=endpoint)
+        self.problem: SetupProblem = problem
+        self.detail = detail
 
 
 class ApiError(BatchError):
     """The API answered with an error.
 
     `status` is the HTTP status; `type` and `message` come from the error envelope (`type` is "" where there was none);
-    `error_code` is `details.error_code`; `retry_after` is in seconds; `should_retry` is the `x-should-retry` header.
+    `error_code` is `details.error_code`; `retry_after` is in seconds; `should_retry` is the `x-should-retry` header;
+    `names_batch` says whether the message names the batch that the request was about.
     """
 
     def __init__(
@@ -77,6 +86,7 @@ class ApiError(BatchError):
         retry_after: float | None = None,
         should_retry: bool | None = None,
         error_code: str | None = None,
+        names_batch: bool = False,
     ) -> None:
         super().__init__(f"{endpoint}: HTTP {status} {type}: {message}", endpoint=endpoint)
         self.message = message
@@ -86,11 +96,15 @@ class ApiError(BatchError):
         self.retry_after = retry_after
         self.should_retry = should_retry
         self.error_code = error_code
+        self.names_batch = names_batch
 
     @property
     def gone(self) -> bool:
-        """Whether the API itself says that there is no such batch; a 404 of something in between does not."""
-        return self.status == 404 and self.type == "not_found_error"
+        """Whether the API itself says that there is no such batch.
+
+        A 404 that does not name the batch says something else: that there is no such address, for example.
+        """
+        return self.status == 404 and self.type == "not_found_error" and self.names_batch
 
     @property
     def spending_limit(self) -> bool:
@@ -110,8 +124,8 @@ class ApiError(BatchError):
 class NoResponse(BatchError):
     """No whole answer arrived. `reason` says why; `sent` is false only where no byte of the request can have left."""
 
-    def __init__(self, text: str, *, endpoint: Operation, reason: Reason, sent: bool) -> None:
-        super().__init__(f"{endpoint}: no answer: {text}", endpoint=endpoint)
+    def __init__(self, reason: Reason, *, endpoint: Operation, sent: bool) -> None:
+        super().__init__(f"{endpoint}: no answer: {reason}", endpoint=endpoint)
         self.reason: Reason = reason
         self.sent = sent
 
@@ -122,11 +136,20 @@ class NoResponse(BatchError):
 class InvalidResponse(BatchError):
     """An answer with a success status whose body is not what the API promises."""
 
-    def __init__(self, text: str, *, endpoint: Operation, status: int, request_id: str | None) -> None:
-        super().__init__(f"{endpoint}: HTTP {status}: {text}", endpoint=endpoint)
-        self.text = text
+    def __init__(
+        self,
+        problem: ResponseProblem,
+        *,
+        endpoint: Operation,
+        status: int = 200,
+        request_id: str | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(f"{endpoint}: HTTP {status}: {problem} {detail}".rstrip(), endpoint=endpoint)
+        self.problem: ResponseProblem = problem
         self.status = status
         self.request_id = request_id
+        self.detail = detail
 
     def _this_try_may_have_acted(self) -> bool:
         return self.endpoint in _CHANGES

@@ -13,10 +13,20 @@ from typing import NoReturn
 import httpx2
 from pydantic_core import from_json, to_json
 
-from mcp_batch_tools.api.errors import ApiError, InvalidResponse, NoResponse, Operation, Reason
+from mcp_batch_tools.api.errors import (
+    ApiError,
+    InvalidResponse,
+    NoResponse,
+    Operation,
+    Reason,
+    ResponseProblem,
+    SetupProblem,
+    UnusableSetup,
+)
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,20}/(\d{1,18}|\*)", re.ASCII)
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
+_CREDENTIALS = re.compile(r"//[^/\s]*@")
 _LARGEST_BODY = 32 * 1024 * 1024  # a full page of 1,000 batches is below 1 MB
 
 
@@ -39,7 +49,7 @@ def result_stream(response: httpx2.Response, offset: int) -> ResultStream:
     if response.status_code == 206:
         told = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         if told is None or int(told[1]) != offset:
-            raise invalid_response("results", response, "it is another part of the file than the one asked for")
+            raise invalid_response("results", response, "other_part")
         start, length = offset, int(told[2]) if told[2] != "*" else None
     elif "content-encoding" not in response.headers and response.headers.get("content-length", "").isdecimal():
         length = int(response.headers["content-length"])
@@ -51,12 +61,12 @@ async def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
         async for chunk in response.aiter_bytes():
             yield chunk
     except httpx2.DecodingError:
-        raise invalid_response("results", response, "its compression is broken") from None
+        raise invalid_response("results", response, "compression") from None
     except httpx2.RemoteProtocolError as error:
         if "closed" in str(error):
             raise_no_response("results", error)
         # Not a break, but bytes where none can be: what came before may be wrong, too.
-        raise invalid_response("results", response, "its pieces do not fit together") from error
+        raise invalid_response("results", response, "framing") from error
     except httpx2.HTTPError as error:
         raise_no_response("results", error)
 
@@ -73,12 +83,19 @@ async def whole_body(endpoint: Operation, response: httpx2.Response) -> bytes:
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > _LARGEST_BODY:
-                raise invalid_response(endpoint, response, "it is far too long")
+                raise invalid_response(endpoint, response, "too_long")
     except httpx2.DecodingError:
-        raise invalid_response(endpoint, response, "its compression is broken") from None
+        raise invalid_response(endpoint, response, "compression") from None
     except httpx2.HTTPError as error:
         raise_no_response(endpoint, error)
     return bytes(body)
+
+
+def redact_headers(response: httpx2.Response, redact: Callable[[str], str]) -> None:
+    """Take secrets out of every header, before anything reads one."""
+    for name, value in response.headers.items():
+        if (clean := redact(value)) != value:
+            response.headers[name] = clean
 
 
 def redacted(body: bytes, redact: Callable[[str], str]) -> bytes:
@@ -92,7 +109,9 @@ def redacted(body: bytes, redact: Callable[[str], str]) -> bytes:
         return redact(text).encode()
 
 
-def api_error(endpoint: Operation, response: httpx2.Response, body: bytes, now: datetime) -> ApiError:
+def api_error(
+    endpoint: Operation, response: httpx2.Response, body: bytes, now: datetime, message_batch_id: str | None
+) -> ApiError:
     """The error that an answer without success stands for, as far as its body explains it."""
     try:
         envelope = _object(from_json(body))
@@ -101,8 +120,9 @@ def api_error(endpoint: Operation, response: httpx2.Response, body: bytes, now: 
     error = _object(envelope.get("error"))
     details = _object(error.get("details"))
     should_retry = response.headers.get("x-should-retry")
+    message = str(error.get("message") or "")
     return ApiError(
-        str(error.get("message") or ""),
+        message,
         endpoint=endpoint,
         status=response.status_code,
         type=str(error.get("type") or ""),
@@ -110,11 +130,15 @@ def api_error(endpoint: Operation, response: httpx2.Response, body: bytes, now: 
         retry_after=retry_after(response.headers, now),
         should_retry={"true": True, "false": False}.get(should_retry or ""),
         error_code=_text(details.get("error_code")),
+        names_batch=message_batch_id is not None and message_batch_id in message,
     )
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds from `retry-after-ms` or `retry-after` (a number, or an HTTP date); None where neither makes sense."""
+    """Seconds from `retry-after-ms` or `retry-after` (a number, or an HTTP date); None where neither makes sense.
+
+    Nor does 0: obeyed, it would repeat at once what the other side has just refused.
+    """
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         value = headers.get(name)
         if value is None:
@@ -126,14 +150,19 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
                 seconds = (parsedate_to_datetime(value) - now).total_seconds()
             except (ValueError, TypeError, OverflowError):  # no date, or one without its zone
                 continue
-        if isfinite(seconds) and seconds >= 0:
+        if isfinite(seconds) and seconds > 0:
             return seconds
     return None
 
 
-def invalid_response(endpoint: Operation, response: httpx2.Response, text: str) -> InvalidResponse:
+def invalid_response(
+    endpoint: Operation, response: httpx2.Response, problem: ResponseProblem, detail: str = ""
+) -> InvalidResponse:
     """The error that an unexpected body stands for."""
-    return InvalidResponse(text, endpoint=endpoint, status=response.status_code, request_id=request_id_of(response))
+    request_id = request_id_of(response)
+    return InvalidResponse(
+        problem, endpoint=endpoint, status=response.status_code, request_id=request_id, detail=detail
+    )
 
 
 def request_id_of(response: httpx2.Response) -> str | None:
@@ -160,10 +189,26 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def unusable_setup(endpoint: Operation, error: Exception, problem: SetupProblem) -> UnusableSetup:
+    """What a failure before any connection stands for; `problem` is what it is about where the error does not say.
+
+    httpx2 puts the address of a proxy into its texts, password and all.
+    """
+    detail = _CREDENTIALS.sub("//", str(error))
+    match error:
+        case ImportError():
+            problem, detail = "socks", ""
+        case OSError():
+            problem = "certificates"
+        case ExceptionGroup() | OverflowError():  # the settings have checked the port of the address
+            problem, detail = "proxy", "a port must be from 0 to 65535"
+    return UnusableSetup(problem, endpoint=endpoint, detail=detail)
+
+
 def raise_no_response(endpoint: Operation, error: httpx2.HTTPError) -> NoReturn:
     """Raise what a failure below HTTP stands for."""
     sent = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError)
-    raise NoResponse(str(error) or type(error).__name__, endpoint=endpoint, reason=_reason(error), sent=sent) from error
+    raise NoResponse(_reason(error), endpoint=endpoint, sent=sent) from error
 
 
 def _reason(error: BaseException) -> Reason:

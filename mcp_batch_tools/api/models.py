@@ -91,7 +91,7 @@ class RequestCounts(FromApi):
 class MessageBatch(FromApi):
     """One batch. `processing_status` is a `ProcessingStatus`, or a word that this version does not know."""
 
-    id: str = Field(min_length=1, max_length=300)
+    id: str = Field(pattern=MESSAGE_BATCH_ID_PATTERN)
     type: Literal["message_batch"] = "message_batch"
     processing_status: str = Field(max_length=1000)
     request_counts: RequestCounts
@@ -129,7 +129,7 @@ class MessageBatchPage(FromApi):
 class DeletedMessageBatch(FromApi):
     """What the API answers to a delete."""
 
-    id: str
+    id: str = Field(pattern=MESSAGE_BATCH_ID_PATTERN)
     type: Literal["message_batch_deleted"]
 
 

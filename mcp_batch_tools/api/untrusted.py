@@ -1,7 +1,8 @@
-"""Text of another's making on its way to a model or a terminal: shown as data, never able to pass for our own words.
+"""Text from outside on its way to a model or a terminal: shown as data, never able to pass for our own words.
 
 Everything that comes from inside a batch, from the API or from a client is such text: custom ids, model output, error
-messages, names. `quote_untrusted` is the one function that lets it out.
+messages, names. It leaves only through `quote_untrusted` and `quote_name`. Secrets are taken out before, where the text
+arrives: nothing here knows them, and a text is cut here.
 """
 
 import json
@@ -65,7 +66,7 @@ def _seen(character: str) -> bool:
 
 
 def escape_all_invisible(value: Any) -> Any:
-    """The same for every string, and every key, in JSON-like data."""
+    """JSON-like data with `escape_invisible` applied to every string and every key in it."""
     match value:
         case str():
             return escape_invisible(value)

@@ -74,8 +74,8 @@ def load_prices(path: Path | None) -> Prices:
     try:
         return Prices.model_validate_json((path or BUILT_IN).read_bytes())
     except OSError as error:
-        raise InvalidPrices(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidPrices("unreadable", path=str(path), detail=error.strerror or str(error)) from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidPrices(f"{path} is no list of prices: {where}: {first['msg']}") from error
+        raise InvalidPrices("invalid", path=str(path), detail=f"{where}: {first['msg']}") from error

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from mcp_batch_tools.errors import Failure
 
@@ -35,6 +36,14 @@ class InvalidRequests(Failure):
     def __init__(self, problems: Iterable[Problem | str]) -> None:
         self.problems = [Problem(found) if isinstance(found, str) else found for found in problems]
         super().__init__("; ".join(map(str, self.problems)))
+
+
+class BothGiven(Failure):
+    """Requests come inline or from a file; `given` says that both were there, or neither."""
+
+    def __init__(self, given: Literal["both", "neither"]) -> None:
+        super().__init__(given)
+        self.given: Literal["both", "neither"] = given
 
 
 class SourceChanged(Failure):

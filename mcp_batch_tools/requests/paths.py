@@ -15,8 +15,10 @@ def resolve_input_path(path: str, folder: Path | None) -> Path:
     try:
         place = (root / Path(path).expanduser()).resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error)
-        raise PathNotAllowed(f"the path cannot be used: {said}", folder=str(root)) from error
+        if isinstance(error, FileNotFoundError):
+            raise PathNotAllowed("missing", purpose="read_requests", folder=str(root)) from error
+        detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise PathNotAllowed("unusable", purpose="read_requests", folder=str(root), detail=detail) from error
     if not place.is_relative_to(root):
-        raise PathNotAllowed("the path leads out of the folder that requests are read from", folder=str(root))
+        raise PathNotAllowed("outside", purpose="read_requests", folder=str(root))
     return place

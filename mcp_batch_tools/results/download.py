@@ -64,7 +64,8 @@ async def save_results(
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         file = os.fdopen(os.open(part, flags, 0o600), "r+b")
     except OSError as error:
-        raise SaveFailed(f"{part.parent} cannot be written: {error.strerror}") from error
+        detail = error.strerror or str(error)
+        raise SaveFailed("folder_unwritable", path=str(part.parent), detail=detail) from error
     try:
         with file:
             tally, sha256 = await _Download(client, batch, place, file, there, report).run()
@@ -72,7 +73,8 @@ async def save_results(
             name = partial(publish, part, place, overwrite=overwrite, sha256=sha256, descriptor=file.fileno())
             return SavedFile(place, size, sha256, tally, already=await anyio.to_thread.run_sync(name))
     except OSError as error:
-        raise SaveFailed(f"writing failed: {error.strerror}", partial=keep_or_remove_part(part)) from error
+        detail, aside = error.strerror or str(error), keep_or_remove_part(part)
+        raise SaveFailed("write_failed", path=str(place), partial=aside, detail=detail) from error
     except NameTaken:
         part.unlink(missing_ok=True)
         raise
@@ -83,7 +85,7 @@ async def save_results(
         aside = keep_or_remove_part(part)
         if aside is None:
             raise
-        raise SaveFailed(f"the API failed in the middle: {error}", partial=aside) from error
+        raise SaveFailed("upstream", path=str(place), partial=aside) from error
     except Exception:
         keep_or_remove_part(part)
         raise
@@ -157,7 +159,7 @@ class _Download:
             if breaks >= _MOST_BREAKS or wrong >= _MOST_WRONG:
                 break
             await self._client.pause(min(0.25 * 2.0**breaks, 8.0))
-        raise SaveFailed(_why(problem)) from problem
+        raise _failed(problem, self._place) from problem
 
     async def _pass(self) -> None:
         """One request, to its end; what arrives before a break counts.
@@ -172,18 +174,14 @@ class _Download:
                 again = b""
                 self._start_over()
                 if stream.start:
-                    raise InvalidResponse("it is part of another file", endpoint="results", status=206, request_id=None)
+                    raise InvalidResponse("other_part", endpoint="results", status=206)
             self._length = length = stream.length
             if self._there not in {None, length} and length is not None and self._place.suffix == ".jsonl":
                 raise NameTaken(self._place)  # it can only be something else, so there is no need to download it
             await self._take_while_reading(_after(again, stream.chunks), length)
         if length not in {None, self._received}:
-            raise InvalidResponse(
-                f"{self._received:,} bytes arrived, and {length:,} were promised",
-                endpoint="results",
-                status=200,
-                request_id=None,
-            )
+            detail = f"{self._received:,} bytes arrived, {length:,} were promised"
+            raise InvalidResponse("length", endpoint="results", detail=detail)
 
     async def _take_while_reading(self, chunks: AsyncIterator[bytes], length: int | None) -> None:
         """Check and write in a thread while the next block is read: each half waits much of its time."""
@@ -239,7 +237,7 @@ async def _after(again: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
     async for chunk in chunks:
         if again:
             if not (chunk.startswith(again) or again.startswith(chunk)):
-                raise InvalidResponse("another line came than before", endpoint="results", status=200, request_id=None)
+                raise InvalidResponse("other_line", endpoint="results")
             length = len(again)
             again, chunk = again[len(chunk) :], chunk[length:]
         if chunk:
@@ -266,13 +264,11 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         raise broken
 
 
-def _why(problem: Exception) -> str:
+def _failed(problem: Exception, place: Path) -> SaveFailed:
     match problem:
         case InvalidLine():
-            return f"what arrived is not the results of the batch: {problem}"
-        case InvalidResponse():
-            return problem.text
+            return SaveFailed("not_results", path=str(place), detail=str(problem))
         case NoResponse():
-            return "the download broke again and again"
+            return SaveFailed("interrupted", path=str(place))
         case _:
-            return "the API does not know the part of the file that was asked for"
+            return SaveFailed("upstream", path=str(place))

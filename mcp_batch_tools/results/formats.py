@@ -73,10 +73,7 @@ class _Parquet:
             import pyarrow as pa
             import pyarrow.parquet as pq
         except ImportError:
-            raise SaveFailed(
-                'saving as .parquet needs the extra: start the server with `uvx --from "mcp-batch-tools[parquet]" '
-                "mcp-batch-tools`, or save as .jsonl"
-            ) from None
+            raise SaveFailed("parquet_missing", path=file.name) from None
         text, number = pa.string(), pa.int64()
         columns = {
             "custom_id": text,
@@ -111,7 +108,7 @@ class _Parquet:
         self._file.flush()
         self._file.seek(0)
         if self._read(self._file).metadata.num_rows != self._count:
-            raise SaveFailed("the table that was written cannot be read again")
+            raise SaveFailed("table_unreadable", path=self._file.name)
         self._file.seek(0)
         return hashlib.file_digest(self._file, "sha256").hexdigest()
 

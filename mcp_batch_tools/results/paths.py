@@ -8,6 +8,8 @@ from mcp_batch_tools.api.untrusted import escape_invisible
 from mcp_batch_tools.errors import PathNotAllowed
 
 FOLDER = "message-batch-results"
+_LONGEST_NAME = 240
+"""Bytes: file systems take 255, and while a file is on its way its name has a suffix of 14."""
 
 
 def default_results_folder() -> Path:
@@ -32,20 +34,24 @@ def resolve_output_path(path: str | None, folder: Path, default_name: str, suffi
             wanted /= default_name
         place = wanted.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL in it, a loop of links, no such user
-        raise PathNotAllowed(f"the path cannot be used: {error}", folder=str(folder)) from error
+        detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise PathNotAllowed("unusable", purpose="save_results", folder=str(folder), detail=detail) from error
     if escape_invisible(str(place), breaks=False) != str(place):
-        raise PathNotAllowed("the path holds characters that nobody would see", folder=str(root))
+        raise PathNotAllowed("invisible", purpose="save_results", folder=str(root))
     if not place.is_relative_to(root) or place == root:
-        raise PathNotAllowed("the path leads out of the folder where files may be saved", folder=str(root))
+        raise PathNotAllowed("outside", purpose="save_results", folder=str(root))
     if not place.name.endswith(suffixes):
-        raise PathNotAllowed(f"the name must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}", folder=str(root))
+        raise PathNotAllowed("suffix", purpose="save_results", folder=str(root), suffixes=suffixes)
+    if len(os.fsencode(place.name)) > _LONGEST_NAME:
+        raise PathNotAllowed("too_long", purpose="save_results", folder=str(root))
     if len(place.parts) - len(root.parts) > 8:
-        raise PathNotAllowed("the path has too many folders in it", folder=str(root))
+        raise PathNotAllowed("too_deep", purpose="save_results", folder=str(root))
     try:
         if not stat.S_ISREG(place.lstat().st_mode):
-            raise PathNotAllowed("something that is no regular file has that name", folder=str(root))
+            raise PathNotAllowed("not_a_file", purpose="save_results", folder=str(root))
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise PathNotAllowed(f"the path cannot be used: {error.strerror}", folder=str(root)) from error
+        detail = error.strerror or str(error)
+        raise PathNotAllowed("unusable", purpose="save_results", folder=str(root), detail=detail) from error
     return place

@@ -12,7 +12,7 @@ class NameTaken(SaveFailed):
     """Another file has the name, and is left as it is."""
 
     def __init__(self, place: Path) -> None:
-        super().__init__(f"{place} is there already and holds something else, which is left as it is")
+        super().__init__("name_taken", path=str(place))
 
 
 def publish(part: Path, place: Path, *, overwrite: bool, sha256: str, descriptor: int) -> bool:
@@ -43,7 +43,7 @@ def publish(part: Path, place: Path, *, overwrite: bool, sha256: str, descriptor
             part.unlink()
     if not os.path.samestat(os.fstat(descriptor), place.lstat()):
         place.unlink()
-        raise SaveFailed("somebody put another file in the place of the one that was checked")
+        raise SaveFailed("replaced", path=str(place))
     folder = os.open(place.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -144,5 +144,5 @@ async def _worth_retrying(client: BatchClient, message_batch_id: str, saved: Pat
             try:
                 offset = (await scan(pieces, offset, note, client.monotonic)).next_offset
             except InvalidLine as error:
-                raise InvalidResponse(str(error), endpoint="results", status=200, request_id=None) from error
+                raise InvalidResponse("not_results", endpoint="results", detail=str(error)) from error
     return worth

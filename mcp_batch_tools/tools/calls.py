@@ -18,7 +18,9 @@ from pydantic.fields import FieldInfo
 from mcp_batch_tools.errors import Failure
 from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
 from mcp_batch_tools.tools.answers import answer
-from mcp_batch_tools.tools.failures import NO_CONSENT, explain, explain_arguments
+from mcp_batch_tools.tools.words.arguments import explain_arguments
+from mcp_batch_tools.tools.words.calls import ACTS, Call
+from mcp_batch_tools.tools.words.failures import NO_CONSENT, explain
 
 _STEPS = {"next_steps", "possible_actions"}
 _AROUND = " \t\r\n`'\""
@@ -121,7 +123,8 @@ class ToolCalls:
             cause = error.__cause__
             if not isinstance(cause, Failure):
                 raise
-            raise ToolError(self._marked(explain(cause, meant, self._settings.key_source))) from cause
+            call = Call(ACTS[self._name], meant, self._settings.key_source)
+            raise ToolError(self._marked(explain(cause, call))) from cause
         except ToolError as error:
             # The tools raise none: it comes from arguments that do not fit, or from an answer to a question that
             # does not fit the question.

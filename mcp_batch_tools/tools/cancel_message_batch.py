@@ -8,19 +8,8 @@ from mcp_types import CallToolResult
 
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
-from mcp_batch_tools.api.untrusted import quote_untrusted
 from mcp_batch_tools.tools.acts import complete_open_receipts, receipt
-from mcp_batch_tools.tools.answers import (
-    Answer,
-    NextStep,
-    Time,
-    WaitSeconds,
-    answer,
-    format_time,
-    outcomes,
-    requests,
-    wait_step,
-)
+from mcp_batch_tools.tools.answers import Answer, NextStep, Time, WaitSeconds, answer, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.consent import (
     CancelChoice,
@@ -31,6 +20,7 @@ from mcp_batch_tools.tools.consent import (
     decision_or_question,
 )
 from mcp_batch_tools.tools.get_message_batch import wait_for_end
+from mcp_batch_tools.tools.words.guidance import CANCEL_NOT_WATCHED, cancel_message
 
 Outcome = Literal[
     "cancellation_requested", "already_canceling", "already_ended", "unknown_status", "declined", "cannot_ask"
@@ -51,11 +41,11 @@ class CancelAnswer(Answer):
     ended_at: Time | None = None
 
 
-async def _look(message_batch_id: str, app: AppDep) -> MessageBatch:
+async def _retrieve(message_batch_id: str, app: AppDep) -> MessageBatch:
     return await app.client.retrieve(message_batch_id)
 
 
-Seen = Annotated[MessageBatch, Resolve(_look)]
+Seen = Annotated[MessageBatch, Resolve(_retrieve)]
 
 
 async def _consent(batch: Seen, app: AppDep, caller: CallerDep) -> Elicit[CancelChoice] | Decision | None:
@@ -77,10 +67,10 @@ async def cancel_message_batch(
     Cancellation takes a while: the batch is "canceling" until it is "ended". It cannot be undone.
     """
     if seen.processing_status != "in_progress":
-        return answer(await _settled(app, caller, seen, await _not_needed(seen, app), wait_seconds))
+        return answer(await _answer_after_waiting(app, caller, seen, await _not_needed(seen, app), wait_seconds))
     decision = decision_from(consent)
     if isinstance(decision, Refused):
-        return answer(_answered(seen, decision.reason, decision.message, []))
+        return answer(_cancel_answer(seen, decision.reason, decision.message, []))
     try:
         async with receipt(app, caller, "cancel", seen, decision) as act:
             seen = await app.client.cancel(message_batch_id)
@@ -95,8 +85,8 @@ async def cancel_message_batch(
         outcome = await _not_needed(seen, app)
         if error.may_have_acted and seen.cancel_initiated_at:
             outcome = "cancellation_requested"  # by an earlier try, whose answer was lost
-        return answer(await _settled(app, caller, seen, outcome, wait_seconds))
-    return answer(await _settled(app, caller, seen, "cancellation_requested", wait_seconds))
+        return answer(await _answer_after_waiting(app, caller, seen, outcome, wait_seconds))
+    return answer(await _answer_after_waiting(app, caller, seen, "cancellation_requested", wait_seconds))
 
 
 async def _not_needed(batch: MessageBatch, app: App) -> Outcome:
@@ -107,20 +97,22 @@ async def _not_needed(batch: MessageBatch, app: App) -> Outcome:
     return "already_ended" if batch.ended else "already_canceling"
 
 
-async def _settled(app: App, caller: Caller, batch: MessageBatch, outcome: Outcome, wait_seconds: int) -> CancelAnswer:
+async def _answer_after_waiting(
+    app: App, caller: Caller, batch: MessageBatch, outcome: Outcome, wait_seconds: int
+) -> CancelAnswer:
     """Wait for the end where that was asked for, then say where things stand."""
-    lost = ""
+    not_watched = ""
     if wait_seconds and not batch.ended and outcome != "unknown_status":
         try:
             batch, _ = await wait_for_end(app, caller, batch.id, wait_seconds)
         except BatchError:
             # The cancellation stands although watching it failed: an error here would hide that.
-            lost = " Watching it failed, so this is how it was last seen."
+            not_watched = f" {CANCEL_NOT_WATCHED}"
     steps = [] if batch.ended else [wait_step(batch.id)]
-    return _answered(batch, outcome, _message(batch, outcome) + lost, steps)
+    return _cancel_answer(batch, outcome, cancel_message(batch, outcome) + not_watched, steps)
 
 
-def _answered(batch: MessageBatch, outcome: Outcome, message: str, steps: list[NextStep]) -> CancelAnswer:
+def _cancel_answer(batch: MessageBatch, outcome: Outcome, message: str, steps: list[NextStep]) -> CancelAnswer:
     return CancelAnswer(
         id=batch.id,
         outcome=outcome,
@@ -132,31 +124,3 @@ def _answered(batch: MessageBatch, outcome: Outcome, message: str, steps: list[N
         cancel_initiated_at=batch.cancel_initiated_at,
         ended_at=batch.ended_at,
     )
-
-
-def _message(batch: MessageBatch, outcome: Outcome) -> str:
-    since = f" since {format_time(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
-    kept = "Requests that have finished are kept in its results, and billed."
-    if batch.ended:
-        ended = f"It has ended: {outcomes(batch)}."
-        match outcome:
-            case "already_ended":
-                return f"There was nothing to cancel, and nothing was changed. {ended}"
-            case "already_canceling":
-                return f"It was being stopped already. {ended} {kept}"
-            case _ if batch.request_counts.canceled:
-                return f"The cancellation went through. {ended} {kept}"
-            case _:
-                return f"The cancellation came too late to stop anything. {ended} {kept}"
-    match outcome:
-        case "already_canceling":
-            return f"It is being stopped already{since}; wait for it to end, and do not cancel it again."
-        case "unknown_status":
-            return (
-                f"This version does not know the status {quote_untrusted(batch.processing_status)}, so nothing "
-                "was sent to "
-                "stop it and nothing was changed."
-            )
-        case _:
-            total = requests(batch.request_counts.total)
-            return f"Cancellation of the batch ({total}) was requested, and takes a while. {kept}"

@@ -25,8 +25,9 @@ from mcp_batch_tools.tools.consent import (
     decision_or_question,
 )
 from mcp_batch_tools.tools.creation import CreateAnswer, Created, Estimated, NotCreated, not_created
-from mcp_batch_tools.tools.failures import explain_part
 from mcp_batch_tools.tools.preparation import Prepared, prepare
+from mcp_batch_tools.tools.words.calls import Call
+from mcp_batch_tools.tools.words.failures import explain_part, repeating_helps
 
 _MOST_INLINE = 100
 
@@ -115,7 +116,9 @@ def _submitted(
         message = creation.being_sent(so_far, allow_duplicate=allow_duplicate)
         return not_created(ready.costs, "unknown_outcome", message, batches)
     if submission.failure is not None:
-        message = creation.not_everything(explain_part(submission.failure, app.settings.key_source), so_far)
+        why = explain_part(submission.failure, Call("create", {}, app.settings.key_source))
+        helps = repeating_helps(submission.failure)
+        message = creation.not_everything(why, so_far, repeating_helps=helps)
         return not_created(ready.costs, "failed", message, batches)
     ids = ", ".join(batch.id for batch in batches)
     created = f"{_requests_in_words(ready)}, {creation.cost_in_words(ready.estimate)}"

@@ -257,9 +257,10 @@ def _date(time: int) -> str:
     return f"{moment.day} {moment:%b %Y}"
 
 
-def not_everything(why: str, so_far: str) -> str:
+def not_everything(why: str, so_far: str, *, repeating_helps: bool) -> str:
     """A failure stopped the sending; `why` is told in sentences of its own."""
-    return f"Not everything was sent.{so_far} {why} Calling this tool again sends only what is missing."
+    again = " Calling this tool again sends only what is missing." if repeating_helps else ""
+    return f"Not everything was sent.{so_far} {why}{again}"
 
 
 def too_expensive(estimate: Estimate, limit: float) -> str:

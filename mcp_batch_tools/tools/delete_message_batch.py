@@ -9,7 +9,6 @@ from pydantic import Field
 
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
-from mcp_batch_tools.api.untrusted import quote_untrusted
 from mcp_batch_tools.errors import PathNotAllowed
 from mcp_batch_tools.pricing.errors import InvalidPrices
 from mcp_batch_tools.results.errors import SaveFailed
@@ -22,8 +21,6 @@ from mcp_batch_tools.tools.answers import (
     answer,
     cancel_step,
     delete_step,
-    format_time,
-    requests,
     wait_step,
 )
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
@@ -37,9 +34,11 @@ from mcp_batch_tools.tools.consent import (
     decision_or_question,
     delete_question,
 )
-from mcp_batch_tools.tools.failures import explain
 from mcp_batch_tools.tools.made_here import reconcile_before_delete
-from mcp_batch_tools.tools.save_message_batch_results import SavePath, place_of, save, unreadable
+from mcp_batch_tools.tools.save_message_batch_results import SavePath, place_of, save
+from mcp_batch_tools.tools.words.calls import Call
+from mcp_batch_tools.tools.words.failures import explain
+from mcp_batch_tools.tools.words.guidance import SAVED_FILE_CHANGED, not_ended_message, results_gone_message
 
 
 class Deleted(Answer):
@@ -71,7 +70,7 @@ class DeleteAnswer(TaggedAnswer[Annotated[Deleted | NotDeleted, Field(discrimina
     """The answer of `delete_message_batch`."""
 
 
-async def _look(message_batch_id: str, app: AppDep) -> MessageBatch | Deleted:
+async def _retrieve(message_batch_id: str, app: AppDep) -> MessageBatch | Deleted:
     """The batch, or the deleted object where an earlier delete of ours, whose answer was lost, turns out to be done."""
     try:
         return await app.client.retrieve(message_batch_id)
@@ -81,7 +80,7 @@ async def _look(message_batch_id: str, app: AppDep) -> MessageBatch | Deleted:
         raise
 
 
-Seen = Annotated[MessageBatch | Deleted, Resolve(_look)]
+Seen = Annotated[MessageBatch | Deleted, Resolve(_retrieve)]
 
 
 async def _consent(
@@ -119,30 +118,22 @@ async def delete_message_batch(
         try:
             place_of(app, batch.id, save_results_to)
         except PathNotAllowed as error:
-            message = f"Nothing was deleted, since its results could not be saved first. {explain(error, {}, None)}"
-            return answer(_not_deleted(batch, "results_not_saved", message, []))
+            return answer(_not_deleted(batch, "results_not_saved", explain(error, Call("delete")), []))
     decision = decision_from(consent)
     if isinstance(decision, Refused):
         return answer(_not_deleted(batch, decision.reason, decision.message, []))
     if decision.because_saved and await verified_results(app, batch.id) is None:
-        message = (
-            "Nothing was deleted: the file that held its results has changed or gone since the person was asked. Call "
-            "again to ask anew, or with save_results_to."
-        )
-        return answer(_not_deleted(batch, "results_not_saved", message, [delete_step(batch.id)]))
+        return answer(_not_deleted(batch, "results_not_saved", SAVED_FILE_CHANGED, [delete_step(batch.id)]))
     saved_to = None
     wants_saving = save_results_to is not None or decision.save_first
     if wants_saving and not batch.readable(app.client.now()):
-        message = f"Nothing was deleted: {unreadable(batch)[0]} To delete the record, call without save_results_to."
-        return answer(_not_deleted(batch, "results_not_saved", message, []))
+        return answer(_not_deleted(batch, "results_not_saved", results_gone_message(batch), []))
     if wants_saving:
         try:
             saved_to = await _saved(app, caller, batch, save_results_to)
         except (BatchError, PathNotAllowed, SaveFailed, InvalidPrices) as error:
-            settings = app.settings
-            why = explain(error, {"message_batch_id": message_batch_id}, settings.key_source)
-            message = f"Nothing was deleted, since its results could not be saved first. {why}"
-            return answer(_not_deleted(batch, "results_not_saved", message, []))
+            call = Call("delete", {"message_batch_id": message_batch_id}, app.settings.key_source)
+            return answer(_not_deleted(batch, "results_not_saved", explain(error, call), []))
     # A batch that is deleted before it was found would look as if it had never been created.
     await reconcile_before_delete(app)
     try:
@@ -153,7 +144,7 @@ async def delete_message_batch(
         if error.status != 400:
             raise
         # Refused although it was seen as ended: what it is now decides, not the wording of the refusal.
-        batch = await _look(message_batch_id, app)
+        batch = await _retrieve(message_batch_id, app)
         if not isinstance(batch, Deleted) and batch.ended:
             raise error from None
         return answer(batch if isinstance(batch, Deleted) else _guidance(batch))
@@ -166,33 +157,14 @@ async def _saved(app: App, caller: Caller, batch: MessageBatch, path: str | None
 
 def _guidance(batch: MessageBatch) -> NotDeleted:
     """Why a batch that has not ended was not deleted, and the calls that lead there."""
-    reason: Reason
+    reason: Reason = "unknown_status"
+    steps = [wait_step(batch.id), delete_step(batch.id)]
     match batch.processing_status:
         case "in_progress":
-            reason = "in_progress"
-            message = (
-                f"Nothing was deleted: the batch is in progress ({requests(batch.request_counts.total)}), and only an "
-                "ended batch can be deleted. Cancel it first, wait until it has ended, then delete it. Requests that "
-                "finish before the cancellation takes effect are kept in its results, and billed."
-            )
-            steps = [cancel_step(batch.id), wait_step(batch.id), delete_step(batch.id)]
+            reason, steps = "in_progress", [cancel_step(batch.id), *steps]
         case "canceling":
             reason = "canceling"
-            since = f" since {format_time(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
-            message = (
-                f"Nothing was deleted: the batch is being canceled{since} and has not ended yet. Wait until it has, "
-                "then delete it. Do not cancel it again."
-            )
-            steps = [wait_step(batch.id), delete_step(batch.id)]
-        case _:
-            reason = "unknown_status"
-            message = (
-                f"Nothing was deleted: this version does not know the status "
-                f"{quote_untrusted(batch.processing_status)}, and "
-                "only a batch that is surely ended is deleted. Wait, and look at it again."
-            )
-            steps = [wait_step(batch.id), delete_step(batch.id)]
-    return _not_deleted(batch, reason, message, steps)
+    return _not_deleted(batch, reason, not_ended_message(batch), steps)
 
 
 def _not_deleted(batch: MessageBatch, reason: Reason, message: str, steps: list[NextStep]) -> NotDeleted:

@@ -7,12 +7,7 @@ from typing import Annotated
 from mcp_types import CallToolResult
 from pydantic import Field
 
-from mcp_batch_tools.api.models import (
-    MessageBatch,
-    MessageBatchId,
-    RequestCounts,
-)
-from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
+from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
 from mcp_batch_tools.tools.acts import saved_results
 from mcp_batch_tools.tools.answers import (
     Answer,
@@ -22,15 +17,13 @@ from mcp_batch_tools.tools.answers import (
     answer,
     cancel_step,
     delete_step,
-    format_time,
-    outcomes,
     read_step,
-    requests,
     save_step,
     wait_step,
 )
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.made_here import attempts_of_batches
+from mcp_batch_tools.tools.words.guidance import progress_message, status_message
 
 
 class MessageBatchDetails(Answer):
@@ -80,41 +73,25 @@ async def wait_for_end(app: App, caller: Caller, message_batch_id: str, seconds:
     looks: AsyncIterator[tuple[MessageBatch, float]] = app.client.watch(message_batch_id, seconds)
     async for batch, elapsed in looks:
         if seconds:
-            said = f"{quote_name(batch.processing_status)} after {elapsed:.0f} s"
-            await caller.report_progress(min(elapsed, seconds), seconds, said)
+            await caller.report_progress(min(elapsed, seconds), seconds, progress_message(batch, elapsed))
     return batch, elapsed
 
 
 def details(batch: MessageBatch, now: datetime, waited: float | None) -> MessageBatchDetails:
     """A batch with what can be done with it now."""
-    total = requests(batch.request_counts.total)
-    after = f" after waiting {waited:.0f} s" if waited is not None else ""
     readable = batch.readable(now)
     match batch.processing_status:
         case "in_progress":
-            message = (
-                f"Still in progress{after}: {total}, created {format_time(batch.created_at)}. How many have "
-                "finished is not "
-                "known before the end."
-            )
             steps = [wait_step(batch.id), cancel_step(batch.id)]
-        case "canceling":
-            since = f" since {format_time(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
-            message = f"Being canceled{since}, not ended yet{after}: {total}. Wait; do not cancel it again."
-            steps = [wait_step(batch.id)]
         case "ended" if readable:
-            message = f"Ended: {outcomes(batch)}. Results can be read until {format_time(batch.results_until)}."
             steps = [read_step(batch.id), save_step(batch.id), delete_step(batch.id)]
         case "ended":
-            message = f"Ended and archived: {outcomes(batch)}. Its results are gone; the record can be deleted."
             steps = [delete_step(batch.id)]
         case _:
-            status = quote_untrusted(batch.processing_status)
-            message = f"This version does not know the status {status}; it counts as not ended."
             steps = [wait_step(batch.id)]
     return MessageBatchDetails(
         **{name: getattr(batch, name) for name in MessageBatch.model_fields.keys() & MessageBatchDetails.model_fields},
-        message=message,
+        message=status_message(batch, now, waited),
         possible_actions=steps,
         results_until=batch.results_until if readable else None,
         waited_seconds=None if waited is None else round(waited),

@@ -1,34 +1,33 @@
 """Listing batches: `list_message_batches`."""
 
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from mcp_types import CallToolResult
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
-from mcp_batch_tools.api.models import (
-    MESSAGE_BATCH_ID_PATTERN,
-    MessageBatch,
-    ProcessingStatus,
-)
+from mcp_batch_tools.api.models import MESSAGE_BATCH_ID_PATTERN, MessageBatch, ProcessingStatus
 from mcp_batch_tools.tools.answers import Answer, Time, answer
 from mcp_batch_tools.tools.app import AppDep
 from mcp_batch_tools.tools.made_here import attempts_of_batches, batches_labelled
+from mcp_batch_tools.tools.words.guidance import NO_TIME_BETWEEN, list_message
 
 _UPSTREAM_PAGE = 1000
 _MOST_PAGES = 5
 """Upstream pages that one call scans: 5,000 batches, a few seconds."""
 
-_NONE = "There are no batches in this workspace."
 
-Looked = TypeVar("Looked")
+def _time_of(value: object) -> datetime:
+    """A time from ISO 8601, in UTC where it names no zone. Numbers are none: `20261120` is not seconds since 1970."""
+    try:
+        time = datetime.fromisoformat(value.strip() if isinstance(value, str) else "")
+    except ValueError as error:
+        raise PydanticCustomError("datetime_form", "not ISO 8601") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _in_utc(value: datetime) -> datetime:
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+TimeArgument = Annotated[datetime, BeforeValidator(_time_of)]
 
 
 class Row(Answer):
@@ -56,9 +55,9 @@ async def list_message_batches(
     app: AppDep,
     status: Annotated[ProcessingStatus | None, Field(description="Only batches with this status.")] = None,
     created_after: Annotated[
-        Moment | None, Field(description="Only batches created at or after this time (ISO 8601; UTC if no zone).")
+        TimeArgument | None, Field(description="Only batches created at or after this time (ISO 8601; UTC if no zone).")
     ] = None,
-    created_before: Annotated[Moment | None, Field(description="Only batches created before this time.")] = None,
+    created_before: Annotated[TimeArgument | None, Field(description="Only batches created before this time.")] = None,
     limit: Annotated[int, Field(ge=1, le=100, description="The most batches to show.")] = 20,
     label: Annotated[str | None, Field(description="Only batches created here with this label.")] = None,
     cursor: Annotated[
@@ -67,14 +66,18 @@ async def list_message_batches(
     ] = None,
 ) -> Annotated[CallToolResult, MessageBatchList]:
     """List Message Batches of this workspace, newest first, one short row each."""
+    if created_after is not None and created_before is not None and created_after >= created_before:
+        return answer(MessageBatchList(message=NO_TIME_BETWEEN, batches=[]))
     filtered = not (status is None and created_after is None and created_before is None and label is None)
     labelled = None if label is None else await batches_labelled(app, label)
     rows: list[Row] = []
+    first_page = cursor is None
     scanned = 0
     more = True
     for _ in range(_MOST_PAGES):
         page = await app.client.list(limit=_UPSTREAM_PAGE if filtered else limit, after_id=cursor)
-        more = bool(page.data) and page.has_more
+        # An upstream whose cursor does not move would be listed again and again.
+        more = bool(page.data) and page.has_more and page.data[-1].id != cursor
         for number, batch in enumerate(page.data, start=1):
             if created_after is not None and batch.created_at < created_after:
                 more = False  # newest first: all that follow are older still
@@ -94,15 +97,14 @@ async def list_message_batches(
     made_here = await attempts_of_batches(app, [row.id for row in rows])
     for row in rows:
         row.label = made_here[row.id].label if row.id in made_here else None
-    stopped_early = more and len(rows) < limit
-    if stopped_early:
-        message = f"Stopped after looking at {scanned:,} batches, of which {len(rows)} fit; there are older ones."
-    elif rows:
-        message = f"{len(rows)} batch{'' if len(rows) == 1 else 'es'}, newest first."
-    else:
-        message = "No batch fits." if filtered else "There are no older batches." if cursor else _NONE
-    if more:
-        message += " Call again with cursor set to next_cursor for the next ones."
+    message = list_message(
+        len(rows),
+        scanned,
+        more=more,
+        stopped_early=more and len(rows) < limit,
+        filtered=filtered,
+        first_page=first_page,
+    )
     return answer(MessageBatchList(message=message, batches=rows, next_cursor=cursor if more else None))
 
 

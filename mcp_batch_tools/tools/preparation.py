@@ -12,7 +12,7 @@ from mcp_batch_tools.api.errors import ApiError
 from mcp_batch_tools.api.untrusted import quote_name
 from mcp_batch_tools.pricing.estimates import Estimate, estimate
 from mcp_batch_tools.pricing.prices import load_prices
-from mcp_batch_tools.requests.errors import InvalidRequests
+from mcp_batch_tools.requests.errors import BothGiven
 from mcp_batch_tools.requests.paths import resolve_input_path
 from mcp_batch_tools.requests.plan import Plan, build_plan
 from mcp_batch_tools.requests.sources import FileSource, InlineSource, Source
@@ -93,7 +93,7 @@ async def prepare(
 
 def _source(app: App, requests: list[dict[str, Any]] | None, requests_file: str | None) -> Source:
     if (requests is None) == (requests_file is None):
-        raise InvalidRequests(["give either requests or requests_file"])
+        raise BothGiven("neither" if requests is None else "both")
     if requests_file is not None:
         return FileSource(resolve_input_path(requests_file, app.settings.requests_dir))
     return InlineSource(requests or [])

@@ -186,7 +186,7 @@ async def _scanned(app: App, batch: MessageBatch, path: Path | None, offset: int
         try:
             return await scan(pieces, offset, page.accept, app.client.monotonic, lambda: page.full)
         except InvalidLine as error:
-            raise InvalidResponse(str(error), endpoint="results", status=200, request_id=None) from error
+            raise InvalidResponse("not_results", endpoint="results", detail=str(error)) from error
 
 
 def _told(batch: MessageBatch, message: str, steps: list[NextStep]) -> ResultsPage:

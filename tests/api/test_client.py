@@ -240,7 +240,7 @@ async def test_each_way_of_getting_no_answer_has_its_reason_and_only_passing_one
     ("headers", "least", "most", "tries"),
     [
         ({}, 1.125, 1.5, 3),
-        ({"retry-after": "0"}, 0, 0, 3),
+        ({"retry-after": "0"}, 1.125, 1.5, 3),
         ({"retry-after": "4"}, 8, 8, 3),
         ({"retry-after": "15"}, 30, 30, 3),
         ({"retry-after": "30"}, 30, 30, 2),
@@ -394,16 +394,16 @@ async def test_an_error_whose_explanation_is_lost_keeps_its_status_and_request(
 
 
 @pytest.mark.parametrize(
-    ("headers", "pieces", "told"),
+    ("headers", "pieces", "problem"),
     [
-        ({"content-encoding": "gzip"}, [b"this is not gzip"], "its compression is broken"),
-        ({"content-encoding": "gzip"}, [gzip.compress(b" " * 33 * 2**20)], "it is far too long"),
-        ({}, [b" " * 2**20] * 1000, "it is far too long"),
+        ({"content-encoding": "gzip"}, [b"this is not gzip"], "compression"),
+        ({"content-encoding": "gzip"}, [gzip.compress(b" " * 33 * 2**20)], "too_long"),
+        ({}, [b" " * 2**20] * 1000, "too_long"),
     ],
     ids=["broken gzip", "gzip bomb", "endless"],
 )
 async def test_a_body_that_cannot_be_one_is_a_bad_answer_and_is_not_read_to_its_end(
-    open_client: Open, sandbox: Sandbox, headers: dict[str, str], pieces: list[bytes | Exception], told: str
+    open_client: Open, sandbox: Sandbox, headers: dict[str, str], pieces: list[bytes | Exception], problem: str
 ) -> None:
     body = Body(iter(pieces))
     wire = Wire(sandbox, httpx2.Response(200, headers={"request-id": "req_42", **headers}, stream=body))
@@ -411,7 +411,7 @@ async def test_a_body_that_cannot_be_one_is_a_bad_answer_and_is_not_read_to_its_
         with pytest.raises(InvalidResponse) as failed:
             await client.delete("msgbatch_1")
     error = failed.value
-    assert (error.endpoint, error.status, error.request_id, error.text) == ("delete", 200, "req_42", told)
+    assert (error.endpoint, error.status, error.request_id, error.problem) == ("delete", 200, "req_42", problem)
     assert error.may_have_acted
     assert body.closed
     assert body.read <= 33

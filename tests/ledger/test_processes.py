@@ -131,7 +131,7 @@ def test_on_a_full_disk_nothing_is_deleted_and_the_answer_says_why() -> None:
         limit_file_size(server.process, 8192)
         said = server.call("delete_message_batch", message_batch_id=second)
         assert said["isError"]
-        assert "ledger.db cannot be used" in said["content"][0]["text"]
+        assert "The receipt of this delete cannot be written" in said["content"][0]["text"]
         assert [received.method for received in sandbox.received].count("DELETE") == 1
 
 

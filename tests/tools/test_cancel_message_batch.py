@@ -57,7 +57,7 @@ async def test_an_ended_batch_has_nothing_to_cancel(connect: Connect, sandbox: S
     async with connect() as assistant:
         answer = await assistant.call("cancel_message_batch", message_batch_id=batch)
     assert answer["outcome"] == "already_ended"
-    assert "nothing to cancel" in answer["message"]
+    assert "Nothing to cancel" in answer["message"]
     assert "3 succeeded, 1 errored" in answer["message"]
     assert posts(sandbox) == 0
 
@@ -79,7 +79,7 @@ async def test_a_refusal_of_a_batch_that_still_runs_is_an_error(connect: Connect
     async with connect() as assistant:
         said = await assistant.fail("cancel_message_batch", message_batch_id=batch)
     assert 'HTTP 400 invalid_request_error: "No."' in said
-    assert "Nothing was changed." in said
+    assert "Nothing was canceled." in said
 
 
 async def test_a_refusal_for_another_reason_is_told_as_it_is(connect: Connect, sandbox: Sandbox) -> None:

@@ -63,7 +63,7 @@ async def test_a_batch_that_is_gone_is_an_error_that_says_so(connect: Connect, s
         sandbox.received.clear()
         said = await assistant.fail("delete_message_batch", message_batch_id=batch)
     assert "already gone" in said
-    assert "Nothing was changed." in said
+    assert "Nothing was deleted." in said
     assert "list_message_batches" in said
     assert methods(sandbox) == ["GET"]
 
@@ -95,7 +95,7 @@ async def test_a_refused_delete_followed_by_a_404_is_not_taken_for_a_success(
 ) -> None:
     batch = sandbox.add_batch(key=KEY)
     sandbox.faults.append(Fault("delete", status=429, headers={"retry-after": "1"}))
-    sandbox.faults.append(Fault("delete", status=404, message="Message Batch not found."))
+    sandbox.faults.append(Fault("delete", status=404, message=f"Message Batch {batch} not found."))
     async with connect() as assistant:
         said = await assistant.fail("delete_message_batch", message_batch_id=batch)
     assert "already gone" in said
@@ -122,7 +122,7 @@ async def test_a_refusal_of_a_batch_that_is_still_ended_is_an_error(connect: Con
     async with connect() as assistant:
         said = await assistant.fail("delete_message_batch", message_batch_id=batch)
     assert "HTTP 400" in said
-    assert "Nothing was changed." in said
+    assert "Nothing was deleted." in said
 
 
 async def test_an_unknown_status_counts_as_not_ended(connect: Connect, sandbox: Sandbox) -> None:
@@ -190,7 +190,7 @@ async def test_after_a_lost_answer_no_later_error_makes_the_outcome_known(
     async with connect() as assistant:
         said = await assistant.fail("delete_message_batch", message_batch_id=batch)
     assert f"Whether {batch} was deleted is unknown." in said
-    assert "Nothing was changed" not in said
+    assert "Nothing was deleted" not in said
 
 
 async def test_a_delete_that_acted_without_an_answer_and_is_then_refused_has_succeeded(

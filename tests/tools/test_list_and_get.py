@@ -1,5 +1,6 @@
 """`list_message_batches` and `get_message_batch`."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -86,7 +87,7 @@ async def test_times_bound_the_list_from_both_sides(connect: Connect, sandbox: S
     assert ids(answer) == [by_age[2], by_age[3]]
     assert ids(without_zone) == [by_age[1], by_age[2]]
     assert "next_cursor" not in answer
-    assert nothing["message"] == "No batch fits."
+    assert nothing["message"] == "No batch matches."
 
 
 async def test_a_long_scan_stops_early_says_so_and_goes_on_at_its_cursor(connect: Connect, sandbox: Sandbox) -> None:
@@ -99,7 +100,7 @@ async def test_a_long_scan_stops_early_says_so_and_goes_on_at_its_cursor(connect
             "list_message_batches", created_before="2026-11-03T07:34:00", cursor=first["next_cursor"], limit=100
         )
     assert first["batches"] == []
-    assert "Stopped after looking at 5,000 batches" in first["message"]
+    assert first["message"].startswith("Scanned 5,000 batches, 0 matched; older batches were not scanned.")
     assert "next_cursor" in first["message"]
     assert ids(second)[-1] == last
 
@@ -135,10 +136,10 @@ async def test_waiting_honours_the_polling_hint_and_reports_elapsed_time(
     connect: Connect, sandbox: Sandbox, clock: Clock, era: str
 ) -> None:
     batch = sandbox.add_batch(3, key=KEY, status="in_progress", age=0, processing_seconds=25)
-    told: list[tuple[float, float | None, str | None]] = []
+    reported: list[tuple[float, float | None, str | None]] = []
 
     async def progress(progress: float, total: float | None, message: str | None) -> None:
-        told.append((progress, total, message))
+        reported.append((progress, total, message))
 
     async with connect(era) as assistant:
         result = await assistant.client.call_tool(
@@ -148,8 +149,8 @@ async def test_waiting_honours_the_polling_hint_and_reports_elapsed_time(
     assert result.structured_content["processing_status"] == "ended"
     assert result.structured_content["waited_seconds"] == 30
     assert len(sandbox.received) == 4
-    assert [entry[0] for entry in told] == [0, 10, 20, 30]
-    assert told[1] == (10, 50, "in_progress after 10 s")
+    assert [entry[0] for entry in reported] == [0, 10, 20, 30]
+    assert reported[1] == (10, 50, "in_progress after 10 s")
 
 
 @pytest.mark.parametrize(("wait", "looks"), [(5, 2), (15, 3), (50, 6)])
@@ -175,8 +176,8 @@ async def test_a_failure_while_waiting_is_an_error_after_its_repeats(connect: Co
     batch = sandbox.add_batch(3, key=KEY, status="in_progress", age=0, processing_seconds=9999)
     sandbox.faults.append(Fault("retrieve", status=529, skip=1, times=3))
     async with connect() as assistant:
-        said = await assistant.fail("get_message_batch", message_batch_id=batch, wait_seconds=50)
-    assert "overloaded_error" in said
+        failure = await assistant.fail("get_message_batch", message_batch_id=batch, wait_seconds=50)
+    assert "overloaded_error" in failure
 
 
 async def test_results_are_not_called_readable_after_29_days_also_where_archived_at_is_missing(
@@ -203,3 +204,83 @@ async def test_the_end_of_the_list_is_not_called_an_empty_workspace(connect: Con
     async with connect() as assistant:
         answer = await assistant.call("list_message_batches", cursor=last)
     assert answer["message"] == "There are no older batches."
+
+
+async def test_a_list_stops_where_the_cursor_of_the_api_does_not_move(connect: Connect, sandbox: Sandbox) -> None:
+    body = (
+        b'{"data": [{"id": "msgbatch_1", "processing_status": "ended", "request_counts": {}, '
+        b'"created_at": "2026-11-03T08:00:00Z"}], "has_more": true}'
+    )
+    sandbox.faults.append(Fault("list", body=body, times=9))
+    async with connect() as assistant:
+        answer = await assistant.call("list_message_batches", status="ended", cursor="msgbatch_1")
+    assert "next_cursor" not in answer
+    assert len(sandbox.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "age", "canceled_before", "normal"),
+    [
+        ("in_progress", timedelta(hours=23), None, True),
+        ("in_progress", timedelta(hours=31), None, False),
+        ("canceling", timedelta(hours=2), timedelta(minutes=50), True),
+        ("canceling", timedelta(hours=63), timedelta(hours=60), False),
+    ],
+)
+async def test_a_batch_that_takes_longer_than_it_can_is_not_called_normal_and_support_gets_its_ids(
+    connect: Connect, sandbox: Sandbox, status: str, age: timedelta, canceled_before: timedelta | None, normal: bool
+) -> None:
+    batch = {
+        "id": "msgbatch_1",
+        "processing_status": status,
+        "request_counts": {"processing": 5},
+        "created_at": (NOW - age).isoformat(),
+        "expires_at": (NOW - age + timedelta(hours=24)).isoformat(),
+        "cancel_initiated_at": (NOW - canceled_before).isoformat() if canceled_before else None,
+    }
+    sandbox.faults.append(Fault("retrieve", body=json.dumps(batch).encode(), headers={"request-id": "req_42"}))
+    async with connect() as assistant:
+        answer = await assistant.call("get_message_batch", message_batch_id="msgbatch_1")
+    assert ("This is not normal" in answer["message"]) == (not normal)
+    assert ("Anthropic's support" in answer["message"]) == (not normal)
+    assert ("msgbatch_1 and the request id req_42" in answer["message"]) == (not normal)
+
+
+@pytest.mark.parametrize("argument", ["created_after", "created_before"])
+@pytest.mark.parametrize("wrong", [0, 20261120, "2026", "1793696400", "7 days ago", "yesterday", "2026/11/20"])
+async def test_what_is_not_a_date_is_refused_with_an_example(
+    connect: Connect, sandbox: Sandbox, argument: str, wrong: object
+) -> None:
+    async with connect() as assistant:
+        failure = await assistant.fail("list_message_batches", **{argument: wrong})
+    assert f"{argument} is not a date or time like 2" in failure
+    assert sandbox.received == []
+
+
+@pytest.mark.parametrize("date", ["20261103", "2026-11-03", "2026-11-03T00:00", " 2026-11-03T01:00:00+01:00 "])
+async def test_dates_are_understood_in_every_form_of_iso_8601(connect: Connect, sandbox: Sandbox, date: str) -> None:
+    before, after = (sandbox.add_batch(key=KEY, age=hours * 3600) for hours in (10, 8))
+    async with connect() as assistant:
+        since = await assistant.call("list_message_batches", created_after=date)
+        until = await assistant.call("list_message_batches", created_before=date)
+    assert (ids(since), ids(until)) == ([after], [before])
+
+
+async def test_times_that_leave_nothing_between_them_are_told_without_a_request(
+    connect: Connect, sandbox: Sandbox
+) -> None:
+    async with connect() as assistant:
+        answer = await assistant.call("list_message_batches", created_after="2026-11-03", created_before="2026-11-02")
+    assert "created_after is not before created_before" in answer["message"]
+    assert sandbox.received == []
+
+
+@pytest.mark.parametrize("spelling", ["canceling", "Canceling", "cancelling", " CANCELLING "])
+async def test_a_status_is_understood_in_capitals_and_in_british_spelling(
+    connect: Connect, sandbox: Sandbox, spelling: str
+) -> None:
+    batch = sandbox.add_batch(key=KEY, status="canceling")
+    sandbox.add_batch(key=KEY)
+    async with connect() as assistant:
+        answer = await assistant.call("list_message_batches", status=spelling)
+    assert ids(answer) == [batch]

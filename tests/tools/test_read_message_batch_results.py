@@ -318,7 +318,7 @@ async def test_a_break_while_reading_is_told(connect: Connect, sandbox: Sandbox)
     async with connect() as assistant:
         said = await assistant.fail("read_message_batch_results", message_batch_id=batch)
     assert "the connection broke" in said
-    assert "Calling the same tool again is safe." in said
+    assert "Call read_message_batch_results again, which is safe." in said
 
 
 async def test_the_question_knows_what_was_saved_and_whether_it_is_still_so(

@@ -1,0 +1,140 @@
+"""The messages of answers that are not failures: of list, get, cancel and delete."""
+
+from datetime import datetime, timedelta
+
+from mcp_batch_tools.api.models import MessageBatch
+from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
+from mcp_batch_tools.tools.answers import format_time, outcomes, requests
+
+_CANCELING_LASTS = timedelta(hours=1)
+"""The most that a cancellation takes; usually it is seconds."""
+
+
+def list_message(rows: int, scanned: int, *, more: bool, stopped_early: bool, filtered: bool, first_page: bool) -> str:
+    """What a page of the list holds: `rows` of the batches that were `scanned`, and whether there are `more`."""
+    if stopped_early:
+        message = f"Scanned {scanned:,} batches, {rows} matched; older batches were not scanned."
+    elif rows:
+        message = f"{rows} batch{'' if rows == 1 else 'es'}, newest first."
+    elif filtered:
+        message = "No batch matches."
+    else:
+        message = "There are no batches in this workspace." if first_page else "There are no older batches."
+    return f"{message} Call again with cursor set to next_cursor for more." if more else message
+
+
+NO_TIME_BETWEEN = "No batch can match, since created_after is not before created_before. Nothing was listed."
+
+
+def status_message(batch: MessageBatch, now: datetime, waited: float | None) -> str:
+    """Where a batch stands, after waiting for so many seconds; and that this is not normal, where it takes too long."""
+    total = requests(batch.request_counts.total)
+    after = f" after waiting {waited:.0f} s" if waited is not None else ""
+    match batch.processing_status:
+        case "in_progress" if batch.expires_at is not None and now > batch.expires_at:
+            return (
+                f"Still in progress{after}: {total}, although the batch should have ended by "
+                f"{format_time(batch.expires_at)}. {_report(batch)}"
+            )
+        case "in_progress":
+            return (
+                f"Still in progress{after}: {total}, created {format_time(batch.created_at)}. How many have finished "
+                "is not known before the end."
+            )
+        case "canceling" if batch.cancel_initiated_at and now - batch.cancel_initiated_at > _CANCELING_LASTS:
+            return f"Still being canceled{_since(batch)}, not ended yet{after}: {total}. {_report(batch)}"
+        case "canceling":
+            return f"Being canceled{_since(batch)}, not ended yet{after}: {total}. Wait; do not cancel it again."
+        case "ended" if batch.readable(now):
+            return f"Ended: {outcomes(batch)}. Results can be read until {format_time(batch.results_until)}."
+        case "ended":
+            return f"Ended and archived: {outcomes(batch)}. Its results are gone; the record can be deleted."
+        case _:
+            status = quote_untrusted(batch.processing_status)
+            return f"This version does not know the status {status}, and treats the batch as not ended."
+
+
+def cancel_message(batch: MessageBatch, outcome: str) -> str:
+    """What a call to cancel did, by its `outcome` and the status of the batch now."""
+    kept = "Requests that have finished are kept in its results, and billed."
+    if batch.ended:
+        ended = f"It has ended: {outcomes(batch)}."
+        match outcome:
+            case "already_ended":
+                return f"Nothing to cancel. Nothing was changed. {ended}"
+            case "already_canceling":
+                return f"It was already being stopped. {ended} {kept}"
+            case _ if batch.request_counts.canceled:
+                return f"The cancellation went through. {ended} {kept}"
+            case _:
+                return f"The cancellation came too late to stop anything. {ended} {kept}"
+    match outcome:
+        case "already_canceling":
+            return f"It is already being stopped{_since(batch)}. Wait for it to end, and do not cancel it again."
+        case "unknown_status":
+            status = quote_untrusted(batch.processing_status)
+            return f"This version does not know the status {status}, so no cancellation was sent. Nothing was changed."
+        case _:
+            total = requests(batch.request_counts.total)
+            return f"Cancellation of the batch ({total}) was requested, and takes a while. {kept}"
+
+
+CANCEL_NOT_WATCHED = "Watching it failed, so this is how it was last seen."
+
+
+def not_ended_message(batch: MessageBatch) -> str:
+    """Why a batch that has not ended was not deleted, and how to get there."""
+    match batch.processing_status:
+        case "in_progress":
+            return (
+                f"Nothing was deleted: the batch is in progress ({requests(batch.request_counts.total)}), and only an "
+                "ended batch can be deleted. Cancel it first, wait until it has ended, then delete it. Requests that "
+                "finish before the cancellation takes effect are kept in its results, and billed."
+            )
+        case "canceling":
+            return (
+                f"Nothing was deleted: the batch is being canceled{_since(batch)} and has not ended yet. Wait until it "
+                "has, then delete it. Do not cancel it again."
+            )
+        case _:
+            status = quote_untrusted(batch.processing_status)
+            return (
+                f"Nothing was deleted: this version does not know the status {status}, and deletes only a batch that "
+                "has certainly ended. Wait, then look at it again."
+            )
+
+
+SAVED_FILE_CHANGED = (
+    "Nothing was deleted: the file with its results was changed or removed after the question was asked. Call again to "
+    "ask anew, or with save_results_to to save the results first."
+)
+
+
+def results_gone_message(batch: MessageBatch) -> str:
+    """Why the results of a batch could not be saved before the delete."""
+    until = format_time(batch.results_until)
+    if batch.archived_at is None:  # only a clock says so
+        return (
+            f"Nothing was deleted: by the clock of this computer, its results lasted until {until}, so they were not "
+            "saved. Ask the user whether they are needed before anything is deleted."
+        )
+    return (
+        f"Nothing was deleted: its results lasted until {until} and can no longer be saved. To delete the record that "
+        "is left, call without save_results_to."
+    )
+
+
+def progress_message(batch: MessageBatch, elapsed: float) -> str:
+    """How far the waiting for a batch has come."""
+    return f"{quote_name(batch.processing_status)} after {elapsed:.0f} s"
+
+
+def _since(batch: MessageBatch) -> str:
+    return f" since {format_time(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
+
+
+def _report(batch: MessageBatch) -> str:
+    request = f" and the request id {quote_name(batch.request_id)}" if batch.request_id else ""
+    return (
+        f"This is not normal: ask the user to report it to Anthropic's support with the batch id {batch.id}{request}."
+    )
