@@ -28,6 +28,7 @@ from mcp_batch_tools.api.exchange import (
     api_error,
     invalid_response,
     raise_no_response,
+    read_large_pieces,
     redact_headers,
     redacted,
     request_id_of,
@@ -113,6 +114,7 @@ class BatchClient:
     def _http(self, endpoint: Operation) -> httpx2.AsyncClient:
         # Opened by the first call: loading the trust store would delay the start of a server.
         if self._pool is None:
+            read_large_pieces()
             try:
                 self._pool = httpx2.AsyncClient(
                     headers={"user-agent": f"mcp-batch-tools/{__version__}", **(self._headers or {})},

@@ -18,8 +18,10 @@ from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse, No
 from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.results.errors import SaveFailed
 from mcp_batch_tools.results.formats import writer_for
-from mcp_batch_tools.results.lines import InvalidLine, ResultSummary, ResultValidator
+from mcp_batch_tools.results.lines import InvalidLine
+from mcp_batch_tools.results.pieces import blocks
 from mcp_batch_tools.results.publishing import NameTaken, keep_or_remove_part, publish, size_of
+from mcp_batch_tools.results.summary import ResultSummary, ResultValidator
 
 _BLOCK = 1024 * 1024
 _SYNC_AFTER = 64 * 1024 * 1024
@@ -40,7 +42,7 @@ class SavedFile:
     path: Path
     bytes: int
     sha256: str
-    tally: ResultSummary
+    summary: ResultSummary
     already: bool = False
 
 
@@ -68,10 +70,10 @@ async def save_results(
         raise SaveFailed("folder_unwritable", path=str(part.parent), detail=detail) from error
     try:
         with file:
-            tally, sha256 = await _Download(client, batch, place, file, there, report).run()
+            summary, sha256 = await _Download(client, batch, place, file, there, report).run()
             size = file.seek(0, os.SEEK_END)
             name = partial(publish, part, place, overwrite=overwrite, sha256=sha256, descriptor=file.fileno())
-            return SavedFile(place, size, sha256, tally, already=await anyio.to_thread.run_sync(name))
+            return SavedFile(place, size, sha256, summary, already=await anyio.to_thread.run_sync(name))
     except OSError as error:
         detail, aside = error.strerror or str(error), keep_or_remove_part(part)
         raise SaveFailed("write_failed", path=str(place), partial=aside, detail=detail) from error
@@ -119,7 +121,7 @@ class _Download:
         self._writer.abandon()
         self._file.seek(0)
         self._file.truncate()
-        self._checker = ResultValidator(self._batch.request_counts)
+        self._validator = ResultValidator(self._batch.request_counts)
         self._writer = writer_for(self._place, self._file)
         self._received = 0
         self._on_its_way = 0
@@ -167,7 +169,7 @@ class _Download:
         It goes on at the beginning of the line that is not complete, and the part of it that is there already must come
         again: results come in any order, and a line must not be put together from two of them.
         """
-        again = self._checker.rest
+        again = self._validator.rest
         offset = self._received - len(again)
         async with self._client.results(self._batch.id, offset=offset) as stream:
             if stream.start != offset or (self._length is not None and stream.length not in {None, self._length}):
@@ -198,7 +200,7 @@ class _Download:
                         if self._received - self._on_its_way > _SYNC_AFTER:
                             self._on_its_way = self._received
                             both.start_soon(self._bring_to_disk)
-                        await self._report(self._received, length, self._checker.tally.lines)
+                        await self._report(self._received, length, self._validator.summary.lines)
                 except Exception as error:  # noqa: BLE001  raised below, where no group wraps it
                     failed = error
 
@@ -207,7 +209,7 @@ class _Download:
             both.start_soon(take, receive)
             with send:
                 try:
-                    async for block in _blocks(chunks):
+                    async for block in blocks(chunks, _BLOCK):
                         await send.send(block)
                 except (NoResponse, InvalidResponse) as error:
                     broken = error
@@ -217,7 +219,8 @@ class _Download:
             raise failed or broken  # type: ignore[misc]  # one of them is there
 
     def _write(self, block: bytes) -> None:
-        self._writer.write(block, self._checker.feed(block))
+        self._writer.write(block)
+        self._writer.add(self._validator.feed(block))
 
     async def _bring_to_disk(self) -> None:
         """Let the disk write while the download goes on, or all of it would have to be waited for at the end."""
@@ -225,11 +228,11 @@ class _Download:
             await anyio.to_thread.run_sync(os.fsync, self._file.fileno(), abandon_on_cancel=False)
 
     def _finish(self) -> tuple[ResultSummary, str]:
-        self._writer.write(b"", self._checker.finish())
+        self._writer.add(self._validator.finish())
         sha256 = self._writer.finish()
         self._file.flush()
         os.fsync(self._file.fileno())
-        return self._checker.tally, sha256
+        return self._validator.summary, sha256
 
 
 async def _after(again: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -242,26 +245,6 @@ async def _after(again: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
             again, chunk = again[len(chunk) :], chunk[length:]
         if chunk:
             yield chunk
-
-
-async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in larger pieces. What arrived before a break comes before the break."""
-    gathered: list[bytes] = []
-    size = 0
-    broken: Exception | None = None
-    try:
-        async for chunk in chunks:
-            gathered.append(chunk)
-            size += len(chunk)
-            if size >= _BLOCK:
-                yield b"".join(gathered)
-                gathered, size = [], 0
-    except (NoResponse, InvalidResponse) as error:
-        broken = error
-    if gathered:
-        yield b"".join(gathered)
-    if broken:
-        raise broken
 
 
 def _failed(problem: Exception, place: Path) -> SaveFailed:

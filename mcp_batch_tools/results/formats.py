@@ -3,22 +3,24 @@
 import hashlib
 import json
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedRandom
 from pathlib import Path
 from typing import Any, Protocol
 
 from mcp_batch_tools.results.errors import SaveFailed
-from mcp_batch_tools.results.lines import ResultLine
+from mcp_batch_tools.results.lines import parse_line
 
 
 class Writer(Protocol):
     """Writes lines of results to a file that is open for it."""
 
-    def write(self, block: bytes, lines: Iterable[ResultLine]) -> None:
-        """Write a piece of the file, and the lines that end in it. The lines must be gone through in any case."""
+    def write(self, block: bytes) -> None:
+        """Take a piece of the results as it came, before it is checked."""
+
+    def add(self, lines: list[bytes]) -> None:
+        """Take the lines that ended in that piece, each without its line break, once they are checked."""
 
     def finish(self) -> str:
         """Write what is left; returns the SHA-256 of the whole file, in hex."""
@@ -34,9 +36,11 @@ class _Plain:
         self._file = file
         self._hash = hashlib.sha256()
 
-    def write(self, block: bytes, lines: Iterable[ResultLine]) -> None:
+    def write(self, block: bytes) -> None:
         self._put(block)
-        deque(lines, maxlen=0)
+
+    def add(self, lines: list[bytes]) -> None:
+        """They are in the pieces."""
 
     def finish(self) -> str:
         return self._hash.hexdigest()
@@ -56,9 +60,8 @@ class _Gzip(_Plain):
         super().__init__(file)
         self._compressor = zlib.compressobj(level=6, wbits=31)
 
-    def write(self, block: bytes, lines: Iterable[ResultLine]) -> None:
+    def write(self, block: bytes) -> None:
         self._put(self._compressor.compress(block))
-        deque(lines, maxlen=0)
 
     def finish(self) -> str:
         self._put(self._compressor.flush())
@@ -96,9 +99,12 @@ class _Parquet:
         self._rows: list[dict[str, Any]] = []
         self._bytes = self._count = 0
 
-    def write(self, block: bytes, lines: Iterable[ResultLine]) -> None:
+    def write(self, block: bytes) -> None:
+        """Only whole lines become rows."""
+
+    def add(self, lines: list[bytes]) -> None:
         self._rows += [_row(line) for line in lines]
-        self._bytes += len(block)
+        self._bytes += sum(map(len, lines))
         if self._bytes >= 8 * 1024 * 1024 or len(self._rows) >= 10_000:
             self._flush()
 
@@ -139,14 +145,15 @@ def writer_for(place: Path, file: BufferedRandom) -> Writer:
     return _WRITERS[suffix](file)
 
 
-def _row(line: ResultLine) -> dict[str, Any]:
+def _row(raw: bytes) -> dict[str, Any]:
+    line = parse_line(raw, 0)
     succeeded = line.outcome == "succeeded"
     kind, message = line.error if line.outcome == "errored" else (None, None)
     tokens, reason = line.tokens, line.message.get("stop_reason")
     return {
         "custom_id": _storable(line.custom_id),
         "outcome": line.outcome,
-        "text": _storable(line.text) if succeeded else None,
+        "text": _storable("\n".join(line.texts)) if succeeded else None,
         "stop_reason": _storable(reason) if isinstance(reason, str) else None,
         "error_type": kind if kind is None else _storable(kind),
         "error_message": message if message is None else _storable(message),
@@ -154,7 +161,7 @@ def _row(line: ResultLine) -> dict[str, Any]:
         "cache_creation_input_tokens": tokens.cache_write_5m + tokens.cache_write_1h if succeeded else None,
         "cache_read_input_tokens": tokens.cache_read if succeeded else None,
         "output_tokens": tokens.output if succeeded else None,
-        "raw": line.raw.decode(),
+        "raw": raw.decode(),
     }
 
 

@@ -1,18 +1,20 @@
-"""Checking results line by line as they pass, and adding up what they hold.
+"""Lines of results: `{"custom_id", "result": {"type", …}}`; see the API reference on retrieving batch results.
 
-A line is `{"custom_id", "result": {"type", …}}`; see the API reference on retrieving batch results.
+A line is read in one of two ways. `decode_line` is for what is counted: it takes the few values that are counted out of
+an ordinary line and skips its content. `parse_line` is for what is shown: it parses the whole line. A line that is in
+any way unusual is parsed as a whole by both, so that both come to the same outcome.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
+import msgspec
+from msgspec import Meta, Struct
 from pydantic_core import from_json
 
-from mcp_batch_tools.api.models import RequestCounts
-from mcp_batch_tools.results.tokens import Tokens
+from mcp_batch_tools.results.tokens import MOST_TOKENS, CacheWrites, Tokens, Usage
 
 Outcome = Literal["succeeded", "errored", "canceled", "expired"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -20,24 +22,68 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 LONGEST_LINE = 32 * 1024 * 1024
 """Bytes. The longest answer of a model is a few of them; a stream without line breaks must not fill the memory."""
 
-_MOST_ERROR_KINDS = 1000
-_MOST_MODELS = 50
-_LONGEST_NAME = 100
-_LONGEST_MESSAGE = 200
-_MOST_TOKENS = 10**12
-OTHERS = "others"
-"""What errors and models are counted as where there are too many kinds of them to tell apart."""
+_MOST_DIGITS = 4000
+"""Python refuses to make an integer of more than 4,300 digits, which JSON allows."""
 
 
 class InvalidLine(Exception):
     """A line is not what a line of results must be. The text says which one and why."""
 
 
-@dataclass(slots=True, eq=False)  # not frozen: that doubles the time it takes to make one
-class ResultLine:
-    """One line: `result` is the object that holds the outcome's `type`, `raw` the line without its line break."""
+class _Message(Struct, gc=False):
+    model: str
+    usage: Usage | None = None
 
-    raw: bytes
+
+class _Cause(Struct, gc=False):
+    type: str
+    message: str
+
+
+class _ErrorEnvelope(Struct, gc=False):
+    error: _Cause
+
+
+class _Result(Struct, gc=False):
+    type: Outcome
+    message: _Message | None = None
+    error: _ErrorEnvelope | None = None
+
+
+class LineFacts(Struct, gc=False):
+    """What is counted of a line: custom id, outcome, and the model's tokens or the cause of the error."""
+
+    custom_id: Annotated[str, Meta(min_length=1)]
+    result: _Result
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the request ended."""
+        return self.result.type
+
+    @property
+    def model(self) -> str:
+        """The model that answered; "None" where the message names none."""
+        return "None" if self.result.message is None else self.result.message.model
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens that were used, where the message tells."""
+        return None if self.result.message is None else self.result.message.usage
+
+    @property
+    def error(self) -> tuple[str, str]:
+        """Type and message of the cause of an error."""
+        if self.result.error is None:
+            return "unknown", ""
+        cause = self.result.error.error
+        return cause.type or "unknown", cause.message
+
+
+@dataclass(slots=True, eq=False)
+class ResultLine:
+    """One line with all that it holds: `result` is the object that has the outcome's `type`."""
+
     custom_id: str
     outcome: Outcome
     result: Mapping[str, Any]
@@ -55,31 +101,63 @@ class ResultLine:
         return str(cause.get("type") or "unknown"), str(cause.get("message") or "")
 
     @property
-    def tokens(self) -> Tokens:
-        """What was used. Cache writes without a breakdown count as those of 5 minutes."""
+    def usage(self) -> Usage:
+        """The tokens that the message says were used; what is not a count is 0."""
         usage = _object(self.message.get("usage"))
-        by_time = _object(usage.get("cache_creation"))
-        for_an_hour = _count(by_time.get("ephemeral_1h_input_tokens"))
-        by_time_in_all = for_an_hour + _count(by_time.get("ephemeral_5m_input_tokens"))
-        written = max(_count(usage.get("cache_creation_input_tokens")), by_time_in_all)
-        return Tokens(
-            input=_count(usage.get("input_tokens")),
-            cache_write_5m=written - for_an_hour,
-            cache_write_1h=for_an_hour,
-            cache_read=_count(usage.get("cache_read_input_tokens")),
-            output=_count(usage.get("output_tokens")),
+        breakdown = _object(usage.get("cache_creation"))
+        return Usage(
+            input_tokens=_count(usage.get("input_tokens")),
+            output_tokens=_count(usage.get("output_tokens")),
+            cache_read_input_tokens=_count(usage.get("cache_read_input_tokens")),
+            cache_creation_input_tokens=_count(usage.get("cache_creation_input_tokens")),
+            cache_creation=CacheWrites(
+                ephemeral_5m_input_tokens=_count(breakdown.get("ephemeral_5m_input_tokens")),
+                ephemeral_1h_input_tokens=_count(breakdown.get("ephemeral_1h_input_tokens")),
+            ),
         )
 
     @property
-    def text(self) -> str:
-        """The text blocks of the message, one after the other."""
+    def tokens(self) -> Tokens:
+        """The tokens that were used, by what is paid for them."""
+        tokens = Tokens()
+        tokens.add_usage(self.usage)
+        return tokens
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of each text block of the message."""
         blocks = self.message.get("content")
         texts = [block.get("text") for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
-        return "\n".join(text for text in texts if isinstance(text, str))
+        return [text for text in texts if isinstance(text, str)]
+
+    @property
+    def facts(self) -> LineFacts:
+        """What is counted of it."""
+        message = _Message(str(self.message.get("model")), self.usage) if self.outcome == "succeeded" else None
+        error = _ErrorEnvelope(_Cause(*self.error)) if self.outcome == "errored" else None
+        return LineFacts(self.custom_id, _Result(self.outcome, message, error))
 
 
-def parse(line: bytes, number: int) -> ResultLine:
-    """Parse one line; `number` counts from 1.
+_decode = msgspec.json.Decoder(LineFacts).decode
+
+
+def decode_line(line: bytes, number: int) -> LineFacts:
+    """What is counted of one line; `number` counts from 1.
+
+    Raises:
+        InvalidLine: it is not JSON, or has no custom id or no outcome that is known.
+    """
+    try:
+        facts = _decode(line)
+        if not line.isascii():
+            line.decode()  # the decoder does not look at the encoding of what it skips
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return parse_line(line, number).facts
+    return facts
+
+
+def parse_line(line: bytes, number: int) -> ResultLine:
+    """Parse one line whole; `number` counts from 1.
 
     Raises:
         InvalidLine: it is not JSON, or has no custom id or no outcome that is known.
@@ -96,45 +174,22 @@ def parse(line: bytes, number: int) -> ResultLine:
     outcome = result.get("type") if isinstance(result, dict) else None
     if not isinstance(result, dict) or outcome not in OUTCOMES:
         raise InvalidLine(f"line {number:,} has no outcome that is known")
-    return ResultLine(line, custom_id, outcome, result)
+    return ResultLine(custom_id, outcome, result)
 
 
 def _parsed_patiently(line: bytes, number: int) -> Any:
-    """The fast parser refuses lone surrogates and deep nesting, which JSON allows."""
+    """The fast parser refuses lone surrogates, deep nesting and long integers, which JSON allows."""
 
     def refuse(_: str) -> NoReturn:
         raise ValueError
 
+    def integer(digits: str) -> int | float:
+        return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
     try:
-        return json.loads(line.decode(), parse_constant=refuse)
+        return json.loads(line.decode(), parse_constant=refuse, parse_int=integer)
     except (ValueError, RecursionError):
         raise InvalidLine(f"line {number:,} is not JSON") from None
-
-
-@dataclass
-class ResultSummary:
-    """What the lines seen so far add up to."""
-
-    lines: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    tokens: dict[str, Tokens] = field(default_factory=dict)
-    errors: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def add(self, line: ResultLine) -> None:
-        """Count one line."""
-        self.lines += 1
-        self.outcomes[line.outcome] += 1
-        if line.outcome == "succeeded":
-            model = str(line.message.get("model"))[:_LONGEST_NAME]
-            if model not in self.tokens and len(self.tokens) >= _MOST_MODELS:
-                model = OTHERS
-            self.tokens.setdefault(model, Tokens()).add(line.tokens)
-        elif line.outcome == "errored":
-            kind, message = line.error
-            known = (kind[:_LONGEST_NAME], message[:_LONGEST_MESSAGE])
-            if known not in self.errors and len(self.errors) >= _MOST_ERROR_KINDS:
-                known = (OTHERS, "")
-            self.errors[known] += 1
 
 
 class LineSplitter:
@@ -155,67 +210,18 @@ class LineSplitter:
         Raises:
             InvalidLine: one is too long to be one.
         """
-        self._length += len(piece)
-        if b"\n" not in piece:
-            self._parts.append(piece)
-            lines: list[bytes] = []
-        else:
-            lines = b"".join([*self._parts, piece]).split(b"\n")
+        lines = piece.split(b"\n")
+        self._parts.append(lines[0])
+        self._length += len(lines[0])
+        if len(lines) > 1:
+            lines[0] = self.rest
             last = lines.pop()
             self._parts, self._length = [last], len(last)
+        else:
+            lines = []
         if self._length > LONGEST_LINE:
             raise InvalidLine(f"a line is longer than {LONGEST_LINE:,} bytes")
         return lines
-
-
-class ResultValidator:
-    """Takes a file in pieces, and checks that it is the whole results of a batch with these counts."""
-
-    def __init__(self, expected: RequestCounts) -> None:
-        self.tally = ResultSummary()
-        self._expected = expected
-        self._seen: set[int] = set()
-        self._splitter = LineSplitter()
-
-    @property
-    def rest(self) -> bytes:
-        """The line that is not complete yet."""
-        return self._splitter.rest
-
-    def feed(self, piece: bytes) -> Iterator[ResultLine]:
-        """The lines that are complete now.
-
-        Raises:
-            InvalidLine: one is not what it must be, its custom id was there before, or there are too many.
-        """
-        for line in self._splitter.feed(piece):
-            yield self._checked(line)
-
-    def finish(self) -> Iterator[ResultLine]:
-        """The last line, where it has no newline; then the counts must be those of the batch.
-
-        Raises:
-            InvalidLine: they are not.
-        """
-        if last := self.rest:
-            yield self._checked(last)
-        for outcome in OUTCOMES:
-            found, expected = self.tally.outcomes[outcome], getattr(self._expected, outcome)
-            if found != expected:
-                raise InvalidLine(f"the file holds {found:,} {outcome} results, and the batch has {expected:,}")
-
-    def _checked(self, line: bytes) -> ResultLine:
-        parsed = parse(line, self.tally.lines + 1)
-        # The hash is keyed anew in each process: that two ids of a batch share one by chance or by design is out of
-        # the question, and it takes a fourth of the memory.
-        identity = hash(parsed.custom_id)
-        if identity in self._seen:
-            raise InvalidLine(f"line {self.tally.lines + 1:,} has a custom_id that was there before")
-        self._seen.add(identity)
-        self.tally.add(parsed)
-        if self.tally.lines > self._expected.total:
-            raise InvalidLine(f"there are more lines than the {self._expected.total:,} requests of the batch")
-        return parsed
 
 
 def _object(value: object) -> Mapping[str, Any]:
@@ -223,4 +229,4 @@ def _object(value: object) -> Mapping[str, Any]:
 
 
 def _count(value: object) -> int:
-    return min(value, _MOST_TOKENS) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return min(value, MOST_TOKENS) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -3,28 +3,32 @@
 import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import anyio.to_thread
 
 from mcp_batch_tools.api.client import BatchClient
-from mcp_batch_tools.results.lines import InvalidLine, LineSplitter, ResultLine, ResultSummary, parse
+from mcp_batch_tools.results.lines import InvalidLine, LineFacts, LineSplitter, decode_line
+from mcp_batch_tools.results.pieces import blocks
+from mcp_batch_tools.results.summary import ResultSummary
 
 MOST_SCANNED = 256 * 1024 * 1024
 """Bytes that one page is looked for in."""
 LONGEST_SCAN = 30.0
 """Seconds of the same."""
 
-_BLOCK = 1024 * 1024
+_BLOCK = 256 * 1024
+"""Bytes that are looked through at once: enough to be worth a thread, and soon there on a slow line."""
+_READ = 1024 * 1024
 
 
 @dataclass
 class Scan:
     """What a look through results found. `next_offset` is where the next line begins; None at the end of the file."""
 
-    tally: ResultSummary = field(default_factory=ResultSummary)
+    summary: ResultSummary
     unreadable: int = 0
     next_offset: int | None = None
     stopped_early: bool = False
@@ -36,7 +40,7 @@ async def saved_pieces(path: Path, offset: int) -> AsyncIterator[AsyncIterator[b
 
     async def pieces(file: BinaryIO) -> AsyncIterator[bytes]:
         await anyio.to_thread.run_sync(file.seek, offset)
-        while piece := await anyio.to_thread.run_sync(file.read, _BLOCK):
+        while piece := await anyio.to_thread.run_sync(file.read, _READ):
             yield piece
 
     with path.open("rb") as plain:
@@ -67,46 +71,79 @@ async def api_pieces(client: BatchClient, message_batch_id: str, offset: int) ->
 async def scan(
     pieces: AsyncIterator[bytes],
     offset: int,
-    wanted: Callable[[ResultLine], bool],
+    accept: Callable[[LineFacts, bytes], bool],
     now: Callable[[], float],
-    enough: Callable[[], bool] = lambda: False,
+    *,
+    full: Callable[[], bool] = lambda: False,
+    redact: Callable[[str], str] = str,
 ) -> Scan:
-    """Look through lines until there is `enough`, the page can take no more, or the end; or until it takes too long.
+    """Look through lines, in a worker thread, until a page is `full`, the end, or 256 MiB or 30 seconds are over.
 
-    `wanted` is asked about each line in turn, and returns False for one that does not fit the page any more; the next
-    page begins with it.
+    `accept` is called in that thread with each line in turn, as facts and as bytes, and returns False for a line that
+    does not fit on the page any more; the next page begins with it. `redact` takes secrets out of the summary.
 
     Raises:
         InvalidLine: a line is too long to be one.
     """
-    found, splitter = Scan(), LineSplitter()
-    start, seen = now(), 0
-    async for piece in pieces:
-        for line in splitter.feed(piece):
-            if not _take(found, line, wanted):
-                found.next_offset = offset
-                return found
-            offset += len(line) + 1
-            seen += len(line) + 1
-            found.stopped_early = seen > MOST_SCANNED
-            if found.stopped_early or enough():
-                found.next_offset = offset
-                return found
+    scanner = _Scanner(offset, accept, full, redact)
+    start = now()
+    async for block in blocks(pieces, _BLOCK):
+        if await anyio.to_thread.run_sync(scanner.feed, block):
+            return scanner.found
         if now() - start > LONGEST_SCAN:
-            found.next_offset, found.stopped_early = offset, True
-            return found
-    if splitter.rest and not _take(found, splitter.rest, wanted):
-        found.next_offset = offset
-    return found
+            scanner.stop(early=True)
+            return scanner.found
+    await anyio.to_thread.run_sync(scanner.finish)
+    return scanner.found
 
 
-def _take(found: Scan, line: bytes, wanted: Callable[[ResultLine], bool]) -> bool:
-    try:
-        parsed = parse(line, 0)
-    except InvalidLine:
-        found.unreadable += 1
-        return True
-    if not wanted(parsed):
+class _Scanner:
+    """Where a scan has come to."""
+
+    def __init__(
+        self,
+        offset: int,
+        accept: Callable[[LineFacts, bytes], bool],
+        full: Callable[[], bool],
+        redact: Callable[[str], str],
+    ) -> None:
+        self.found = Scan(ResultSummary(redact))
+        self._splitter = LineSplitter()
+        self._accept = accept
+        self._full = full
+        self._offset = offset
+        self._end = offset + MOST_SCANNED
+
+    def feed(self, piece: bytes) -> bool:
+        """Look through the lines that are complete now; True where the scan is over."""
+        full = self._full
+        for line in self._splitter.feed(piece):
+            if not self._take(line):
+                self.stop()
+                return True
+            self._offset += len(line) + 1
+            too_far = self._offset > self._end
+            if too_far or full():
+                self.stop(early=too_far)
+                return True
         return False
-    found.tally.add(parsed)
-    return True
+
+    def finish(self) -> None:
+        """Look at the last line, where it has no newline."""
+        if (rest := self._splitter.rest) and not self._take(rest):
+            self.stop()
+
+    def stop(self, *, early: bool = False) -> None:
+        """The next page begins here."""
+        self.found.next_offset, self.found.stopped_early = self._offset, early
+
+    def _take(self, raw: bytes) -> bool:
+        try:
+            line = decode_line(raw, 0)
+        except InvalidLine:
+            self.found.unreadable += 1
+            return True
+        if not self._accept(line, raw):
+            return False
+        self.found.summary.add(line)
+        return True

@@ -12,7 +12,7 @@ from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.clock import milliseconds
 from mcp_batch_tools.ledger.database import Database
 from mcp_batch_tools.requests.fingerprint import by_custom_id, digest
-from mcp_batch_tools.results.lines import InvalidLine, LineSplitter, ResultLine, parse
+from mcp_batch_tools.results.lines import InvalidLine, LineSplitter, ResultLine, parse_line
 from mcp_batch_tools.submissions import store
 from mcp_batch_tools.submissions.match import Listed, Listing, within_window
 from mcp_batch_tools.submissions.states import Attempt
@@ -159,13 +159,13 @@ async def _first_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[ResultLine
     async for piece in chunks:
         for raw in splitter.feed(piece):
             with suppress(InvalidLine):
-                yield parse(raw, 0)
+                yield parse_line(raw, 0)
             seen += 1
         if seen >= _LINES_COMPARED:
             return
     if splitter.rest:
         with suppress(InvalidLine):
-            yield parse(splitter.rest, 0)
+            yield parse_line(splitter.rest, 0)
 
 
 async def _read_list(client: BatchClient, attempts: Sequence[Attempt]) -> tuple[dict[str, MessageBatch], Listing]:

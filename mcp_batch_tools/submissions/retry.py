@@ -13,7 +13,7 @@ from mcp_batch_tools.api.errors import InvalidResponse
 from mcp_batch_tools.ledger.database import Database, Transaction
 from mcp_batch_tools.requests.fingerprint import by_custom_id, canonical, custom_id_and_params, digest, digests_of
 from mcp_batch_tools.requests.sources import Source, Unit
-from mcp_batch_tools.results.lines import InvalidLine, ResultLine
+from mcp_batch_tools.results.lines import InvalidLine, LineFacts
 from mcp_batch_tools.results.pages import api_pieces, saved_pieces, scan
 from mcp_batch_tools.submissions import store
 from mcp_batch_tools.submissions.errors import NothingToRetry, RetryUnreadable
@@ -130,7 +130,7 @@ async def _worth_retrying(client: BatchClient, message_batch_id: str, saved: Pat
             raise RetryUnreadable(message_batch_id, ended=batch.ended)
     worth: dict[str, bool] = {}
 
-    def note(line: ResultLine) -> bool:
+    def note(line: LineFacts, _: bytes) -> bool:
         if line.outcome != "succeeded":
             worth[line.custom_id] = line.outcome != "errored" or line.error[0] not in _OF_THE_REQUEST
         return True

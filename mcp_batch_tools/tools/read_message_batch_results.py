@@ -14,7 +14,7 @@ from pydantic import Field
 from mcp_batch_tools.api.errors import ApiError, InvalidResponse
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
 from mcp_batch_tools.api.untrusted import Boundary, quote_name, quote_untrusted
-from mcp_batch_tools.results.lines import InvalidLine, Outcome, ResultLine
+from mcp_batch_tools.results.lines import InvalidLine, LineFacts, Outcome, ResultLine, parse_line
 from mcp_batch_tools.results.pages import Scan, api_pieces, saved_pieces, scan
 from mcp_batch_tools.tools.acts import saved_results
 from mcp_batch_tools.tools.answers import Answer, NextStep, answer
@@ -76,7 +76,7 @@ class _Page:
         """How many of the custom ids asked for have not been found."""
         return len(self._ids or ())
 
-    def accept(self, line: ResultLine) -> bool:
+    def accept(self, line: LineFacts, raw: bytes) -> bool:
         """Take a line where it fits the question; False where the page is full."""
         if self._ids is not None and not self._ids:
             return False
@@ -84,12 +84,13 @@ class _Page:
             self._ids is not None and line.custom_id not in self._ids
         ):
             return True
-        row = self._row(line, self._most)
+        whole = parse_line(raw, 0)
+        row = self._row(whole, self._most)
         size = _size(row)
         for most in _SHORTER:
             if self.rows or size <= _MOST_BYTES:
                 break
-            row = self._row(line, min(most, self._most), bare=True)
+            row = self._row(whole, min(most, self._most), bare=True)
             size = _size(row)
         if len(self.rows) == self._limit or self._bytes + size > _MOST_BYTES:
             return False
@@ -113,7 +114,9 @@ class _Page:
         return Row(
             custom_id=quote_name(line.custom_id),
             outcome=line.outcome,
-            text=quote_untrusted(line.text, most=most, within=self._boundary) if line.outcome == "succeeded" else None,
+            text=quote_untrusted("\n".join(line.texts), most=most, within=self._boundary)
+            if line.outcome == "succeeded"
+            else None,
             other_blocks=_other_blocks(line, 0 if bare else _MOST_BLOCKS) or None,
             stop_reason=quote_name(reason) if isinstance(reason, str) else None,
             error=error,
@@ -184,7 +187,7 @@ async def _scanned(app: App, batch: MessageBatch, path: Path | None, offset: int
     )
     async with opened as pieces:
         try:
-            return await scan(pieces, offset, page.accept, app.client.monotonic, lambda: page.full)
+            return await scan(pieces, offset, page.accept, app.client.monotonic, full=lambda: page.full)
         except InvalidLine as error:
             raise InvalidResponse("not_results", endpoint="results", detail=str(error)) from error
 
@@ -214,7 +217,7 @@ def _message(page: _Page, found: Scan, boundary: Boundary, *, filtered: bool, fi
     if page.missing and found.next_offset is None and first:
         parts.append(f"{page.missing} of the custom_ids {'is' if page.missing == 1 else 'are'} not among them.")
     if found.stopped_early:
-        parts.append(f"Stopped early, after {found.tally.lines:,} lines.")
+        parts.append(f"Stopped early, after {found.summary.lines:,} lines.")
     if found.next_offset is not None and (not filtered or page.missing or found.stopped_early or page.rows):
         parts.append("Call again with cursor set to next_cursor for more.")
     return " ".join(parts)
@@ -222,10 +225,10 @@ def _message(page: _Page, found: Scan, boundary: Boundary, *, filtered: bool, fi
 
 def _grouped(found: Scan, batch: MessageBatch) -> str | None:
     """`312 errored: 300 invalid_request_error "max_tokens: …", 12 api_error "…"`; of the lines read."""
-    seen = found.tally.outcomes["errored"]
+    seen = found.summary.outcomes["errored"]
     if not seen:
         return None
-    groups = found.tally.errors.most_common()
+    groups = found.summary.errors.most_common()
     told = [
         f"{count:,} {quote_name(kind)} {quote_untrusted(message, most=80)}".rstrip()
         for (kind, message), count in groups
@@ -233,7 +236,7 @@ def _grouped(found: Scan, batch: MessageBatch) -> str | None:
     if len(told) > _MOST_ERROR_KINDS:
         rest = sum(count for _, count in groups[_MOST_ERROR_KINDS:])
         told = [*told[:_MOST_ERROR_KINDS], f"{rest:,} of {len(groups) - _MOST_ERROR_KINDS:,} other kinds"]
-    read = f" of the {found.tally.lines:,} read" if seen < batch.request_counts.errored else ""
+    read = f" of the {found.summary.lines:,} read" if seen < batch.request_counts.errored else ""
     return f"{seen:,}{read} errored: {', '.join(told)}"
 
 

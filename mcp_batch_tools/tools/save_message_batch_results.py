@@ -14,8 +14,8 @@ from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.pricing.prices import Prices, load_prices
 from mcp_batch_tools.results.download import SavedFile, save_results
 from mcp_batch_tools.results.formats import SUFFIXES
-from mcp_batch_tools.results.lines import ResultSummary
 from mcp_batch_tools.results.paths import default_results_folder, resolve_output_path
+from mcp_batch_tools.results.summary import ResultSummary
 from mcp_batch_tools.tools.answers import Answer, NextStep, TaggedAnswer, answer, format_time, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 
@@ -132,9 +132,9 @@ async def save(app: App, caller: Caller, batch: MessageBatch, place: "Path", *, 
         await caller.report_progress(received, length, f"{lines:,} lines, {received / 1e6:,.0f} MB")
 
     saved = await save_results(app.client, batch, place, overwrite=overwrite, report=report)
-    tokens, cost = _priced(saved.tally, prices)
+    tokens, cost = _priced(saved.summary, prices)
     told = "The same file was there already" if saved.already else "Saved and checked"
-    message = f"{told}: {saved.tally.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
+    message = f"{told}: {saved.summary.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
     try:
         await app.ledger.write(
             partial(
@@ -168,18 +168,18 @@ def _told(
         bytes=saved.bytes,
         sha256=saved.sha256,
         already_saved=saved.already,
-        lines=dict(saved.tally.outcomes),
+        lines=dict(saved.summary.outcomes),
         tokens=tokens,
         cost_usd=None if cost is None else float(cost.quantize(_CENTI_CENT)),
         prices_of=prices.date,
     )
 
 
-def _priced(tally: ResultSummary, prices: Prices) -> tuple[list[ModelTokens], Decimal | None]:
+def _priced(summary: ResultSummary, prices: Prices) -> tuple[list[ModelTokens], Decimal | None]:
     """Tokens and cost by model, and the whole cost where every model has a price."""
     rows = []
     whole: Decimal | None = Decimal(0)
-    for model, tokens in tally.tokens.items():
+    for model, tokens in summary.tokens.items():
         cost = prices.cost(model, tokens)
         whole = None if whole is None or cost is None else whole + cost
         cost_usd = None if cost is None else float(cost.quantize(_CENTI_CENT))
