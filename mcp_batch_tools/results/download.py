@@ -19,11 +19,11 @@ from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.results.errors import SaveFailed
 from mcp_batch_tools.results.formats import writer_for
 from mcp_batch_tools.results.lines import InvalidLine
-from mcp_batch_tools.results.pieces import blocks
+from mcp_batch_tools.results.pieces import batched
 from mcp_batch_tools.results.publishing import NameTaken, keep_or_remove_part, publish, size_of
 from mcp_batch_tools.results.summary import ResultSummary, ResultValidator
 
-_BLOCK = 1024 * 1024
+_AT_ONCE = 1024 * 1024
 _SYNC_AFTER = 64 * 1024 * 1024
 _MOST_BREAKS = 8
 """Downloads that break in a row without getting further, before saving is given up."""
@@ -180,23 +180,23 @@ class _Download:
             self._length = length = stream.length
             if self._there not in {None, length} and length is not None and self._place.suffix == ".jsonl":
                 raise NameTaken(self._place)  # it can only be something else, so there is no need to download it
-            await self._take_while_reading(_after(again, stream.chunks), length)
+            await self._check_while_reading(_after(again, stream.chunks), length)
         if length not in {None, self._received}:
             detail = f"{self._received:,} bytes arrived, {length:,} were promised"
             raise InvalidResponse("length", endpoint="results", detail=detail)
 
-    async def _take_while_reading(self, chunks: AsyncIterator[bytes], length: int | None) -> None:
-        """Check and write in a thread while the next block is read: each half waits much of its time."""
+    async def _check_while_reading(self, chunks: AsyncIterator[bytes], length: int | None) -> None:
+        """Check and write in a thread while more is read: each half waits much of its time."""
         broken: Exception | None = None
         failed: Exception | None = None
 
-        async def take(blocks: MemoryObjectReceiveStream[bytes]) -> None:
+        async def check(batches: MemoryObjectReceiveStream[list[bytes]]) -> None:
             nonlocal failed
-            with blocks:
+            with batches:
                 try:
-                    async for block in blocks:
-                        await anyio.to_thread.run_sync(self._write, block)
-                        self._received += len(block)
+                    async for batch in batches:
+                        await anyio.to_thread.run_sync(self._write, batch)
+                        self._received += sum(map(len, batch))
                         if self._received - self._on_its_way > _SYNC_AFTER:
                             self._on_its_way = self._received
                             both.start_soon(self._bring_to_disk)
@@ -204,13 +204,13 @@ class _Download:
                 except Exception as error:  # noqa: BLE001  raised below, where no group wraps it
                     failed = error
 
-        send, receive = anyio.create_memory_object_stream[bytes](1)
+        send, receive = anyio.create_memory_object_stream[list[bytes]](1)
         async with anyio.create_task_group() as both:
-            both.start_soon(take, receive)
+            both.start_soon(check, receive)
             with send:
                 try:
-                    async for block in blocks(chunks, _BLOCK):
-                        await send.send(block)
+                    async for batch in batched(chunks, _AT_ONCE):
+                        await send.send(batch)
                 except (NoResponse, InvalidResponse) as error:
                     broken = error
                 except anyio.BrokenResourceError:
@@ -218,9 +218,10 @@ class _Download:
         if failed or broken:
             raise failed or broken  # type: ignore[misc]  # one of them is there
 
-    def _write(self, block: bytes) -> None:
-        self._writer.write(block)
-        self._writer.add(self._validator.feed(block))
+    def _write(self, batch: list[bytes]) -> None:
+        for piece in batch:
+            self._writer.write(piece)
+            self._writer.add(self._validator.feed(piece))
 
     async def _bring_to_disk(self) -> None:
         """Let the disk write while the download goes on, or all of it would have to be waited for at the end."""

@@ -16,11 +16,11 @@ from mcp_batch_tools.results.lines import parse_line
 class Writer(Protocol):
     """Writes lines of results to a file that is open for it."""
 
-    def write(self, block: bytes) -> None:
+    def write(self, piece: bytes) -> None:
         """Take a piece of the results as it came, before it is checked."""
 
     def add(self, lines: list[bytes]) -> None:
-        """Take the lines that ended in that piece, each without its line break, once they are checked."""
+        """Take the lines that ended in that piece, each with its line break, once they are checked."""
 
     def finish(self) -> str:
         """Write what is left; returns the SHA-256 of the whole file, in hex."""
@@ -36,8 +36,8 @@ class _Plain:
         self._file = file
         self._hash = hashlib.sha256()
 
-    def write(self, block: bytes) -> None:
-        self._put(block)
+    def write(self, piece: bytes) -> None:
+        self._put(piece)
 
     def add(self, lines: list[bytes]) -> None:
         """They are in the pieces."""
@@ -48,9 +48,9 @@ class _Plain:
     def abandon(self) -> None:
         """Nothing is held back."""
 
-    def _put(self, block: bytes) -> None:
-        self._hash.update(block)
-        self._file.write(block)
+    def _put(self, piece: bytes) -> None:
+        self._hash.update(piece)
+        self._file.write(piece)
 
 
 class _Gzip(_Plain):
@@ -60,8 +60,8 @@ class _Gzip(_Plain):
         super().__init__(file)
         self._compressor = zlib.compressobj(level=6, wbits=31)
 
-    def write(self, block: bytes) -> None:
-        self._put(self._compressor.compress(block))
+    def write(self, piece: bytes) -> None:
+        self._put(self._compressor.compress(piece))
 
     def finish(self) -> str:
         self._put(self._compressor.flush())
@@ -99,7 +99,7 @@ class _Parquet:
         self._rows: list[dict[str, Any]] = []
         self._bytes = self._count = 0
 
-    def write(self, block: bytes) -> None:
+    def write(self, piece: bytes) -> None:
         """Only whole lines become rows."""
 
     def add(self, lines: list[bytes]) -> None:
@@ -161,7 +161,7 @@ def _row(raw: bytes) -> dict[str, Any]:
         "cache_creation_input_tokens": tokens.cache_write_5m + tokens.cache_write_1h if succeeded else None,
         "cache_read_input_tokens": tokens.cache_read if succeeded else None,
         "output_tokens": tokens.output if succeeded else None,
-        "raw": raw.decode(),
+        "raw": raw.removesuffix(b"\n").decode(),
     }
 
 

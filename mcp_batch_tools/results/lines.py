@@ -8,6 +8,7 @@ any way unusual is parsed as a whole by both, so that both come to the same outc
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import msgspec
@@ -205,20 +206,21 @@ class LineSplitter:
         return b"".join(self._parts)
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """The lines that are complete now, without their line breaks.
+        """The lines that are complete now, with their line breaks.
 
         Raises:
             InvalidLine: one is too long to be one.
         """
-        lines = piece.split(b"\n")
-        self._parts.append(lines[0])
-        self._length += len(lines[0])
-        if len(lines) > 1:
-            lines[0] = self.rest
-            last = lines.pop()
-            self._parts, self._length = [last], len(last)
-        else:
-            lines = []
+        lines = BytesIO(piece).readlines()  # several times as fast as split
+        if lines:
+            self._parts.append(lines[0])
+            self._length += len(lines[0])
+            if lines[0].endswith(b"\n"):
+                lines[0] = self.rest
+                self._parts = [] if lines[-1].endswith(b"\n") else [lines.pop()]
+                self._length = sum(map(len, self._parts))
+            else:
+                lines = []
         if self._length > LONGEST_LINE:
             raise InvalidLine(f"a line is longer than {LONGEST_LINE:,} bytes")
         return lines

@@ -4,6 +4,7 @@ import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -11,7 +12,7 @@ import anyio.to_thread
 
 from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.results.lines import InvalidLine, LineFacts, LineSplitter, decode_line
-from mcp_batch_tools.results.pieces import blocks
+from mcp_batch_tools.results.pieces import batched
 from mcp_batch_tools.results.summary import ResultSummary
 
 MOST_SCANNED = 256 * 1024 * 1024
@@ -19,7 +20,7 @@ MOST_SCANNED = 256 * 1024 * 1024
 LONGEST_SCAN = 30.0
 """Seconds of the same."""
 
-_BLOCK = 256 * 1024
+_AT_ONCE = 256 * 1024
 """Bytes that are looked through at once: enough to be worth a thread, and soon there on a slow line."""
 _READ = 1024 * 1024
 
@@ -87,8 +88,8 @@ async def scan(
     """
     scanner = _Scanner(offset, accept, full, redact)
     start = now()
-    async for block in blocks(pieces, _BLOCK):
-        if await anyio.to_thread.run_sync(scanner.feed, block):
+    async for batch in batched(pieces, _AT_ONCE):
+        if await anyio.to_thread.run_sync(scanner.feed, batch):
             return scanner.found
         if now() - start > LONGEST_SCAN:
             scanner.stop(early=True)
@@ -114,14 +115,14 @@ class _Scanner:
         self._offset = offset
         self._end = offset + MOST_SCANNED
 
-    def feed(self, piece: bytes) -> bool:
+    def feed(self, pieces: list[bytes]) -> bool:
         """Look through the lines that are complete now; True where the scan is over."""
         full = self._full
-        for line in self._splitter.feed(piece):
+        for line in chain.from_iterable(map(self._splitter.feed, pieces)):
             if not self._take(line):
                 self.stop()
                 return True
-            self._offset += len(line) + 1
+            self._offset += len(line)
             too_far = self._offset > self._end
             if too_far or full():
                 self.stop(early=too_far)

@@ -1,29 +1,29 @@
-"""Pieces of a download put together to larger ones."""
+"""Pieces of a download, several at once."""
 
 from collections.abc import AsyncIterator
 
 from mcp_batch_tools.api.errors import InvalidResponse, NoResponse
 
 
-async def blocks(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
-    """The same bytes in pieces of at least `size`; the last may be shorter. What arrived before a break comes first.
+async def batched(pieces: AsyncIterator[bytes], size: int) -> AsyncIterator[list[bytes]]:
+    """The same pieces, of at least `size` bytes together, or what is left. What arrived before a break comes before it.
 
     Raises:
-        NoResponse, InvalidResponse: as `chunks`.
+        NoResponse, InvalidResponse: as `pieces`.
     """
-    gathered: list[bytes] = []
+    batch: list[bytes] = []
     length = 0
     broken: Exception | None = None
     try:
-        async for chunk in chunks:
-            gathered.append(chunk)
-            length += len(chunk)
+        async for piece in pieces:
+            batch.append(piece)
+            length += len(piece)
             if length >= size:
-                yield b"".join(gathered)
-                gathered, length = [], 0
+                yield batch
+                batch, length = [], 0
     except (NoResponse, InvalidResponse) as error:
         broken = error
-    if gathered:
-        yield b"".join(gathered)
+    if batch:
+        yield batch
     if broken:
         raise broken
