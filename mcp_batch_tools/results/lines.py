@@ -31,9 +31,15 @@ class InvalidLine(Exception):
     """A line is not what a line of results must be. The text says which one and why."""
 
 
-class _Message(Struct, gc=False):
+class AnsweredBy(Struct, gc=False):
+    """The model that answered, and the tokens that were used, where the message tells."""
+
     model: str
     usage: Usage | None = None
+
+
+NO_MESSAGE = AnsweredBy("None")
+"""Stands for a message that is missing from a result which says that it succeeded."""
 
 
 class _Cause(Struct, gc=False):
@@ -47,7 +53,7 @@ class _ErrorEnvelope(Struct, gc=False):
 
 class _Result(Struct, gc=False):
     type: Outcome
-    message: _Message | None = None
+    message: AnsweredBy | None = None
     error: _ErrorEnvelope | None = None
 
 
@@ -61,16 +67,6 @@ class LineFacts(Struct, gc=False):
     def outcome(self) -> Outcome:
         """How the request ended."""
         return self.result.type
-
-    @property
-    def model(self) -> str:
-        """The model that answered; "None" where the message names none."""
-        return "None" if self.result.message is None else self.result.message.model
-
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens that were used, where the message tells."""
-        return None if self.result.message is None else self.result.message.usage
 
     @property
     def error(self) -> tuple[str, str]:
@@ -134,7 +130,7 @@ class ResultLine:
     @property
     def facts(self) -> LineFacts:
         """What is counted of it."""
-        message = _Message(str(self.message.get("model")), self.usage) if self.outcome == "succeeded" else None
+        message = AnsweredBy(str(self.message.get("model")), self.usage) if self.outcome == "succeeded" else None
         error = _ErrorEnvelope(_Cause(*self.error)) if self.outcome == "errored" else None
         return LineFacts(self.custom_id, _Result(self.outcome, message, error))
 

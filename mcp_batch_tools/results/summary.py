@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mcp_batch_tools.api.models import RequestCounts
-from mcp_batch_tools.results.lines import OUTCOMES, InvalidLine, LineFacts, LineSplitter, decode_line
+from mcp_batch_tools.results.lines import NO_MESSAGE, OUTCOMES, InvalidLine, LineFacts, LineSplitter, decode_line
 from mcp_batch_tools.results.tokens import Tokens
 
 _MOST_ERROR_KINDS = 1000
@@ -33,11 +33,13 @@ class ResultSummary:
     def add(self, line: LineFacts) -> None:
         """Count one line."""
         self.lines += 1
-        outcome = line.result.type
+        result = line.result
+        outcome = result.type
         self.outcomes[outcome] += 1
         if outcome == "succeeded":
-            tokens = self._tokens_by_model.get(line.model) or self._tokens_of(line.model)
-            if usage := line.usage:
+            answer = result.message or NO_MESSAGE
+            tokens = self._tokens_by_model.get(answer.model) or self._tokens_of(answer.model)
+            if usage := answer.usage:
                 tokens.add_usage(usage)
         elif outcome == "errored":
             kind, message = line.error
