@@ -146,5 +146,5 @@ class _Scanner:
             return True
         if not self._accept(line, raw):
             return False
-        self.found.summary.add(line)
+        self.found.summary.count(line)
         return True

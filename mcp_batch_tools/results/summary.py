@@ -30,23 +30,27 @@ class ResultSummary:
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     _tokens_by_model: dict[str, Tokens] = field(default_factory=dict)
 
-    def add(self, line: LineFacts) -> None:
-        """Count one line."""
+    def count(self, line: LineFacts) -> None:
+        """Count one line by its outcome, and by its error where it has one; its tokens are not added."""
         self.lines += 1
-        result = line.result
-        outcome = result.type
+        outcome = line.result.type
         self.outcomes[outcome] += 1
-        if outcome == "succeeded":
-            answer = result.message or NO_MESSAGE
-            tokens = self._tokens_by_model.get(answer.model) or self._tokens_of(answer.model)
-            if usage := answer.usage:
-                tokens.add_usage(usage)
-        elif outcome == "errored":
+        if outcome == "errored":
             kind, message = line.error
             cause = (self.redact(kind)[:_LONGEST_NAME], self.redact(message)[:_LONGEST_MESSAGE])
             if cause not in self.errors and len(self.errors) >= _MOST_ERROR_KINDS:
                 cause = (OTHERS, "")
             self.errors[cause] += 1
+
+    def add(self, line: LineFacts) -> None:
+        """Count one line, and add its tokens to those of the model that answered."""
+        self.count(line)
+        result = line.result
+        if result.type == "succeeded":
+            answer = result.message or NO_MESSAGE
+            tokens = self._tokens_by_model.get(answer.model) or self._tokens_of(answer.model)
+            if usage := answer.usage:
+                tokens.add_usage(usage)
 
     def _tokens_of(self, model: str) -> Tokens:
         name = self.redact(model)[:_LONGEST_NAME]

@@ -100,7 +100,6 @@ class _Page:
             self._ids.discard(line.custom_id)
         return True
 
-    @property
     def full(self) -> bool:
         """Whether it holds as many rows as were asked for, or all that were asked for by their ids."""
         return len(self.rows) == self._limit or (self._ids is not None and not self._ids)
@@ -187,7 +186,7 @@ async def _scanned(app: App, batch: MessageBatch, path: Path | None, offset: int
     )
     async with opened as pieces:
         try:
-            return await scan(pieces, offset, page.accept, app.client.monotonic, full=lambda: page.full)
+            return await scan(pieces, offset, page.accept, app.client.monotonic, full=page.full)
         except InvalidLine as error:
             raise InvalidResponse("not_results", endpoint="results", detail=str(error)) from error
 
