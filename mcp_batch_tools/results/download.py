@@ -20,7 +20,7 @@ from mcp_batch_tools.results.errors import SaveFailed
 from mcp_batch_tools.results.formats import writer_for
 from mcp_batch_tools.results.lines import InvalidLine
 from mcp_batch_tools.results.pieces import batched
-from mcp_batch_tools.results.publishing import NameTaken, keep_or_remove_part, publish, size_of
+from mcp_batch_tools.results.publishing import NameTaken, keep_or_remove_part, make_folders, publish, size_of
 from mcp_batch_tools.results.summary import ResultSummary, ResultValidator
 
 _AT_ONCE = 1024 * 1024
@@ -47,13 +47,20 @@ class SavedFile:
 
 
 async def save_results(
-    client: BatchClient, batch: MessageBatch, place: Path, *, overwrite: bool, report: Report
+    client: BatchClient,
+    batch: MessageBatch,
+    place: Path,
+    *,
+    overwrite: bool,
+    report: Report,
+    redact: Callable[[str], str] = str,
 ) -> SavedFile:
     """Download all results of an ended batch to `place`; its folder is made where it is missing.
 
-    They go to a file beside it, are checked as they pass (each line, no custom id twice, the counts of the batch),
-    are brought to the disk, and only then get the name. A download that breaks goes on where it broke, or starts over
-    where the other side cannot do that.
+    The results go to a file beside it, are checked as they pass (each line, no custom id twice, the counts of the
+    batch), are brought to the disk, and only then get the name. A download that breaks goes on where it broke where the
+    other side honours `Range`, and starts over where it does not. `redact` takes secrets out of what is told of the
+    results; the file holds them as they came.
 
     Raises:
         SaveFailed: they could not be saved whole. What arrived lies aside, as `partial`.
@@ -62,7 +69,7 @@ async def save_results(
     there = None if overwrite else size_of(place)
     part = place.with_name(f"{place.name}.{secrets.token_hex(4)}.part")
     try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(place.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         file = os.fdopen(os.open(part, flags, 0o600), "r+b")
     except OSError as error:
@@ -70,7 +77,7 @@ async def save_results(
         raise SaveFailed("folder_unwritable", path=str(part.parent), detail=detail) from error
     try:
         with file:
-            summary, sha256 = await _Download(client, batch, place, file, there, report).run()
+            summary, sha256 = await _Download(client, batch, place, file, there, report, redact).run()
             size = file.seek(0, os.SEEK_END)
             name = partial(publish, part, place, overwrite=overwrite, sha256=sha256, descriptor=file.fileno())
             return SavedFile(place, size, sha256, summary, already=await anyio.to_thread.run_sync(name))
@@ -107,6 +114,7 @@ class _Download:
         file: BufferedRandom,
         there: int | None,
         report: Report,
+        redact: Callable[[str], str],
     ) -> None:
         self._client = client
         self._batch = batch
@@ -114,6 +122,7 @@ class _Download:
         self._file = file
         self._there = there
         self._report = report
+        self._redact = redact
         self._writer = writer_for(place, file)
         self._start_over()
 
@@ -121,7 +130,7 @@ class _Download:
         self._writer.abandon()
         self._file.seek(0)
         self._file.truncate()
-        self._validator = ResultValidator(self._batch.request_counts)
+        self._validator = ResultValidator(self._batch.request_counts, self._redact)
         self._writer = writer_for(self._place, self._file)
         self._received = 0
         self._on_its_way = 0

@@ -52,6 +52,18 @@ def publish(part: Path, place: Path, *, overwrite: bool, sha256: str, descriptor
     return False
 
 
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it where they are missing, each for its owner alone.
+
+    Raises:
+        OSError: one cannot be made.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # fails where something that is not a folder has the name
+
+
 def size_of(path: Path) -> int | None:
     """The size of a file in bytes, or None where there is none."""
     with suppress(OSError):

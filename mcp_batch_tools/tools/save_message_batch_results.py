@@ -131,7 +131,7 @@ async def save(app: App, caller: Caller, batch: MessageBatch, place: "Path", *, 
     async def report(received: int, length: int | None, lines: int) -> None:
         await caller.report_progress(received, length, f"{lines:,} lines, {received / 1e6:,.0f} MB")
 
-    saved = await save_results(app.client, batch, place, overwrite=overwrite, report=report)
+    saved = await save_results(app.client, batch, place, overwrite=overwrite, report=report, redact=app.settings.redact)
     tokens, cost = _priced(saved.summary, prices)
     told = "The same file was there already" if saved.already else "Saved and checked"
     message = f"{told}: {saved.summary.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"

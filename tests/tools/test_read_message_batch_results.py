@@ -25,6 +25,12 @@ def ids(answer: dict[str, Any]) -> list[str]:
     return [row["custom_id"] for row in answer["results"]]
 
 
+def marks_of(answer: dict[str, Any]) -> tuple[str, str]:
+    opening = re.search(r"<data-[0-9a-f]{12}>", answer["message"])
+    assert opening is not None
+    return opening[0], opening[0].replace("<", "</")
+
+
 def errored(custom_id: str, kind: str, message: str) -> bytes:
     error = {"type": "error", "error": {"type": kind, "message": message}, "request_id": None}
     return json.dumps({"custom_id": custom_id, "result": {"type": "errored", "error": error}}).encode() + b"\n"
@@ -103,7 +109,10 @@ async def test_content_that_is_no_text_is_named_by_kind_and_size(connect: Connec
     batch = sandbox.add_batch(1, key=KEY, results=pieces(line("a", content=content)))
     async with connect() as assistant:
         answer = await assistant.call("read_message_batch_results", message_batch_id=batch)
+    opening, closing = marks_of(answer)
     named = answer["results"][0]["other_blocks"]
+    assert all(block.startswith(opening) for block in named)
+    named = [block.replace(opening, "").replace(closing, "") for block in named]
     assert named[0] == "thinking (1,400 characters)"
     assert re.fullmatch(r"tool_use search \(\d+ bytes\)", named[1])
     assert re.fullmatch(r"image \(5,\d+ bytes\)", named[2])
@@ -119,11 +128,16 @@ async def test_errors_are_grouped(connect: Connect, sandbox: Sandbox) -> None:
     async with connect() as assistant:
         answer = await assistant.call("read_message_batch_results", message_batch_id=batch, limit=100)
         part = await assistant.call("read_message_batch_results", message_batch_id=batch, limit=10)
+    opening, closing = marks_of(answer)
     assert answer["errors"].startswith(
-        '50 errored: 30 invalid_request_error "max_tokens: Field required", 12 api_error "Internal server error", '
+        f'50 errored: {opening}30 invalid_request_error "max_tokens: Field required", 12 api_error "Internal server '
+        'error", '
     )
-    assert answer["errors"].endswith("5 of 5 other kinds")
-    assert part["errors"] == '10 of the 10 read errored: 10 invalid_request_error "max_tokens: Field required"'
+    assert answer["errors"].endswith(f"5 of 5 other kinds{closing}")
+    opening, closing = marks_of(part)
+    assert part["errors"] == (
+        f'10 of the 10 read errored: {opening}10 invalid_request_error "max_tokens: Field required"{closing}'
+    )
 
 
 async def test_a_batch_without_results_is_told_as_such(connect: Connect, sandbox: Sandbox) -> None:

@@ -1,0 +1,191 @@
+"""Rows of a page of results: what is shown of a line, without secrets, and with the text of strangers between marks."""
+
+import json
+from collections.abc import Callable, Iterable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mcp_batch_tools.api.untrusted import Boundary, quote_name, quote_untrusted
+from mcp_batch_tools.results.lines import LineFacts, Outcome, ResultLine, parse_line
+from mcp_batch_tools.results.summary import ResultSummary
+
+_MOST_BYTES = 14_000
+"""UTF-8 bytes of all rows of a page. A token is at least one byte, so with the groups of errors and what stands around
+them the answer is below 25,000 tokens whatever the text is."""
+_SHORTER = (1_000, 300, 60, 0)
+"""Characters that a text alone on its page is cut to until it fits."""
+_MOST_ERROR_KINDS = 5
+_MOST_BLOCKS = 8
+_LONGEST_ERROR = 500
+_LONGEST_NAME = 60
+_STOP_REASONS = frozenset(
+    {
+        "end_turn",
+        "max_tokens",
+        "stop_sequence",
+        "tool_use",
+        "pause_turn",
+        "refusal",
+        "model_context_window_exceeded",
+    }
+)
+_ERROR_TYPES = frozenset(
+    {
+        "invalid_request_error",
+        "authentication_error",
+        "billing_error",
+        "permission_error",
+        "not_found_error",
+        "conflict_error",
+        "request_too_large",
+        "rate_limit_error",
+        "timeout_error",
+        "api_error",
+        "overloaded_error",
+    }
+)
+"""These words, which the API documents, are shown as they are; any other is text of a stranger."""
+
+
+class Row(BaseModel):
+    """One result. All but `outcome` is data from inside the batch."""
+
+    model_config = ConfigDict(defer_build=True)  # most processes never read a page
+
+    custom_id: str
+    outcome: Outcome
+    text: str | None = None
+    other_blocks: list[str] | None = Field(None, description="Content that is not text, by kind and size.")
+    stop_reason: str | None = None
+    error: str | None = None
+
+
+class Page:
+    """Rows that fit the question and the size of an answer.
+
+    `redact` takes secrets out of every text before it is cut; `boundary` has the marks that it is shown between.
+    """
+
+    def __init__(
+        self,
+        *,
+        outcome: Outcome | None,
+        custom_ids: Iterable[str] | None,
+        limit: int,
+        max_characters: int,
+        boundary: Boundary,
+        redact: Callable[[str], str],
+    ) -> None:
+        self.rows: list[Row] = []
+        self._outcome = outcome
+        self._ids = None if custom_ids is None else set(custom_ids)
+        self._limit = limit
+        self._most = max_characters
+        self._boundary = boundary
+        self._redact = redact
+        self._bytes = 0
+
+    @property
+    def missing(self) -> int:
+        """How many of the custom ids asked for have not been found."""
+        return len(self._ids or ())
+
+    def accept(self, facts: LineFacts, raw: bytes) -> bool:
+        """Take a line where it fits the question; False where the page is full."""
+        if self._ids is not None and not self._ids:
+            return False
+        if (self._outcome and facts.outcome != self._outcome) or (
+            self._ids is not None and facts.custom_id not in self._ids
+        ):
+            return True
+        line = parse_line(raw, 0)
+        row = self._row(line, self._most)
+        size = _size(row)
+        for most in _SHORTER:
+            if self.rows or size <= _MOST_BYTES:
+                break
+            row = self._row(line, min(most, self._most), bare=True)
+            size = _size(row)
+        if len(self.rows) == self._limit or self._bytes + size > _MOST_BYTES:
+            return False
+        self.rows.append(row)
+        self._bytes += size
+        if self._ids is not None:
+            self._ids.discard(facts.custom_id)
+        return True
+
+    def full(self) -> bool:
+        """Whether it holds as many rows as were asked for, or all that were asked for by their ids."""
+        return len(self.rows) == self._limit or (self._ids is not None and not self._ids)
+
+    def _row(self, line: ResultLine, most: int, *, bare: bool = False) -> Row:
+        reason = line.message.get("stop_reason")
+        return Row(
+            custom_id=quote_name(self._redact(line.custom_id)),
+            outcome=line.outcome,
+            text=self._quoted(self._text(line.texts), most) if line.outcome == "succeeded" else None,
+            other_blocks=self._other_blocks(line, 0 if bare else _MOST_BLOCKS) or None,
+            stop_reason=self._word(reason, _STOP_REASONS) if isinstance(reason, str) else None,
+            error=self._error(*line.error, min(most, _LONGEST_ERROR)) if line.outcome == "errored" else None,
+        )
+
+    def _quoted(self, text: str, most: int) -> str:
+        return quote_untrusted(self._redact(text), most=most, within=self._boundary)
+
+    def _word(self, text: str, known: frozenset[str]) -> str:
+        return text if text in known else self._quoted(text, _LONGEST_NAME)
+
+    def _text(self, texts: list[str]) -> str:
+        clean = [self._redact(text) for text in texts]
+        joined = "".join(clean)
+        redacted = self._redact(joined)
+        # A secret that is spread over blocks must not be shown as two halves.
+        return "\n".join(clean) if redacted == joined else redacted
+
+    def _error(self, kind: str, message: str, most: int) -> str:
+        if kind in _ERROR_TYPES:
+            return f"{kind}: {self._quoted(message, most)}"
+        return self._quoted(f"{self._redact(kind)[:_LONGEST_NAME]}: {message}", most)
+
+    def _other_blocks(self, line: ResultLine, most: int) -> list[str]:
+        """Content that is not text, by kind, name and size; kind and name between marks."""
+        blocks = line.message.get("content")
+        others = [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
+        others = [block for block in others if block.get("type") != "text"]
+        named = []
+        for block in others[:most]:
+            names = [str(block.get("type")), *([name] if isinstance(name := block.get("name"), str) else [])]
+            shown = self._quoted(" ".join(self._redact(name)[:_LONGEST_NAME] for name in names), 2 * _LONGEST_NAME + 1)
+            thinking = block.get("thinking")
+            if isinstance(thinking, str):
+                named.append(f"{shown} ({len(thinking):,} characters)")
+            else:
+                named.append(f"{shown} ({len(json.dumps(block)):,} bytes)")
+        if len(others) > most:
+            named.append(f"{len(others) - most:,} more")
+        return named
+
+
+def grouped_errors(summary: ResultSummary, errored: int, boundary: Boundary) -> str | None:
+    """`312 errored: ` and between marks `300 invalid_request_error "max_tokens: …", 12 api_error "…"`.
+
+    `errored` is how many the batch has; where fewer were read, the text says so. None where none was read.
+    """
+    seen = summary.outcomes["errored"]
+    if not seen:
+        return None
+    groups = summary.errors.most_common()
+    parts = [
+        f"{count:,} {quote_name(kind)} {quote_untrusted(message, most=80)}".rstrip()
+        for (kind, message), count in groups[:_MOST_ERROR_KINDS]
+    ]
+    if rest := groups[_MOST_ERROR_KINDS:]:
+        parts.append(f"{sum(count for _, count in rest):,} of {len(rest):,} other kinds")
+    read = f" of the {summary.lines:,} read" if seen < errored else ""
+    text = ", ".join(parts)
+    return f"{seen:,}{read} errored: {quote_untrusted(text, most=len(text), within=boundary)}"
+
+
+def _size(row: Row) -> int:
+    shown = json.dumps(row.model_dump(exclude_none=True), ensure_ascii=False)
+    return len(shown.encode(errors="surrogatepass")) + 8
