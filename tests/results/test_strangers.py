@@ -37,7 +37,7 @@ SPILT = {
     "stop reason": line("a", stop_reason="A" * 40 + KEY),
     "kind of a block": line("a", content=[{"type": "A" * 40 + KEY}]),
     "name of a block": line("a", content=[{"type": "tool_use", "name": "A" * 40 + KEY, "input": {KEY: KEY}}]),
-    "model": line("a", model="A" * 80 + KEY),
+    "model": line("a", model="A" * 40 + KEY),
 }
 
 
