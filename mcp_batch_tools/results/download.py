@@ -32,12 +32,12 @@ _MOST_WRONG = 3
 _MOST_REQUESTS = 100
 
 Report = Callable[[int, int | None, int], Awaitable[None]]
-"""Told on the way: bytes so far, bytes in all where known, and lines so far."""
+"""Called on the way with the bytes so far, the bytes in all where they are known, and the lines so far."""
 
 
 @dataclass(frozen=True)
 class SavedFile:
-    """A file that holds all results of a batch. `already` says that it was there before, the same to the byte."""
+    """A file that holds all results of a batch. `already` says that a file with the same bytes was there before."""
 
     path: Path
     bytes: int
@@ -66,7 +66,7 @@ async def save_results(
         SaveFailed: they could not be saved whole. What arrived lies aside, as `partial`.
         ApiError: there are no results, or the API refused.
     """
-    there = None if overwrite else size_of(place)
+    existing_size = None if overwrite else size_of(place)
     part = place.with_name(f"{place.name}.{secrets.token_hex(4)}.part")
     try:
         make_folders(place.parent)
@@ -77,7 +77,7 @@ async def save_results(
         raise SaveFailed("folder_unwritable", path=str(part.parent), detail=detail) from error
     try:
         with file:
-            summary, sha256 = await _Download(client, batch, place, file, there, report, redact).run()
+            summary, sha256 = await _Download(client, batch, place, file, existing_size, report, redact).run()
             size = file.seek(0, os.SEEK_END)
             name = partial(publish, part, place, overwrite=overwrite, sha256=sha256, descriptor=file.fileno())
             return SavedFile(place, size, sha256, summary, already=await anyio.to_thread.run_sync(name))
@@ -112,7 +112,7 @@ class _Download:
         batch: MessageBatch,
         place: Path,
         file: BufferedRandom,
-        there: int | None,
+        existing_size: int | None,
         report: Report,
         redact: Callable[[str], str],
     ) -> None:
@@ -120,7 +120,7 @@ class _Download:
         self._batch = batch
         self._place = place
         self._file = file
-        self._there = there
+        self._existing_size = existing_size
         self._report = report
         self._redact = redact
         self._writer = writer_for(place, file)
@@ -133,7 +133,7 @@ class _Download:
         self._validator = ResultValidator(self._batch.request_counts, self._redact)
         self._writer = writer_for(self._place, self._file)
         self._received = 0
-        self._on_its_way = 0
+        self._synced = 0
         self._length: int | None = None
 
     async def run(self) -> tuple[ResultSummary, str]:
@@ -148,7 +148,7 @@ class _Download:
         for _ in range(_MOST_REQUESTS):
             before = self._received
             try:
-                await self._pass()
+                await self._request()
                 return await anyio.to_thread.run_sync(self._finish)
             except InvalidLine as error:
                 # Once may be an accident on the way, or two parts that did not fit together.
@@ -172,24 +172,24 @@ class _Download:
             await self._client.pause(min(0.25 * 2.0**breaks, 8.0))
         raise _failed(problem, self._place) from problem
 
-    async def _pass(self) -> None:
+    async def _request(self) -> None:
         """One request, to its end; what arrives before a break counts.
 
         It goes on at the beginning of the line that is not complete, and the part of it that is there already must come
         again: results come in any order, and a line must not be put together from two of them.
         """
-        again = self._validator.rest
-        offset = self._received - len(again)
+        unfinished = self._validator.rest
+        offset = self._received - len(unfinished)
         async with self._client.results(self._batch.id, offset=offset) as stream:
             if stream.start != offset or (self._length is not None and stream.length not in {None, self._length}):
-                again = b""
+                unfinished = b""
                 self._start_over()
                 if stream.start:
                     raise InvalidResponse("other_part", endpoint="results", status=206)
             self._length = length = stream.length
-            if self._there not in {None, length} and length is not None and self._place.suffix == ".jsonl":
+            if self._existing_size not in {None, length} and length is not None and self._place.suffix == ".jsonl":
                 raise NameTaken(self._place)  # it can only be something else, so there is no need to download it
-            await self._check_while_reading(_after(again, stream.chunks), length)
+            await self._check_while_reading(_after(unfinished, stream.chunks), length)
         if length not in {None, self._received}:
             detail = f"{self._received:,} bytes arrived, {length:,} were promised"
             raise InvalidResponse("length", endpoint="results", detail=detail)
@@ -206,16 +206,16 @@ class _Download:
                     async for batch in batches:
                         await anyio.to_thread.run_sync(self._write, batch)
                         self._received += sum(map(len, batch))
-                        if self._received - self._on_its_way > _SYNC_AFTER:
-                            self._on_its_way = self._received
-                            both.start_soon(self._bring_to_disk)
+                        if self._received - self._synced > _SYNC_AFTER:
+                            self._synced = self._received
+                            tasks.start_soon(self._bring_to_disk)
                         await self._report(self._received, length, self._validator.summary.lines)
                 except Exception as error:  # noqa: BLE001  raised below, where no group wraps it
                     failed = error
 
         send, receive = anyio.create_memory_object_stream[list[bytes]](1)
-        async with anyio.create_task_group() as both:
-            both.start_soon(check, receive)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(check, receive)
             with send:
                 try:
                     async for batch in batched(chunks, _AT_ONCE):
@@ -245,14 +245,14 @@ class _Download:
         return self._validator.summary, sha256
 
 
-async def _after(again: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _after(unfinished: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """What comes after bytes that are there already, and must be the same."""
     async for chunk in chunks:
-        if again:
-            if not (chunk.startswith(again) or again.startswith(chunk)):
+        if unfinished:
+            if not (chunk.startswith(unfinished) or unfinished.startswith(chunk)):
                 raise InvalidResponse("other_line", endpoint="results")
-            length = len(again)
-            again, chunk = again[len(chunk) :], chunk[length:]
+            length = len(unfinished)
+            unfinished, chunk = unfinished[len(chunk) :], chunk[length:]
         if chunk:
             yield chunk
 

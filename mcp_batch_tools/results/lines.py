@@ -164,13 +164,13 @@ def parse_line(line: bytes, number: int) -> ResultLine:
     except ValueError:
         parsed = _parsed_patiently(line, number)
     if not isinstance(parsed, dict):
-        raise InvalidLine(f"line {number:,} is no object")
+        raise InvalidLine(f"line {number:,} is not an object")
     custom_id, result = parsed.get("custom_id"), parsed.get("result")
     if not isinstance(custom_id, str) or not custom_id:
         raise InvalidLine(f"line {number:,} has no custom_id")
     outcome = result.get("type") if isinstance(result, dict) else None
     if not isinstance(result, dict) or outcome not in OUTCOMES:
-        raise InvalidLine(f"line {number:,} has no outcome that is known")
+        raise InvalidLine(f"line {number:,} has no known outcome")
     return ResultLine(custom_id, outcome, result)
 
 

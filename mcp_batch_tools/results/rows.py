@@ -1,6 +1,7 @@
 """Rows of a page of results: what is shown of a line, without secrets, and with the text of strangers between marks."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,33 +19,15 @@ _MOST_ERROR_KINDS = 5
 _MOST_BLOCKS = 8
 _LONGEST_ERROR = 500
 _LONGEST_NAME = 60
-_STOP_REASONS = frozenset(
-    {
-        "end_turn",
-        "max_tokens",
-        "stop_sequence",
-        "tool_use",
-        "pause_turn",
-        "refusal",
-        "model_context_window_exceeded",
-    }
+_STOP_REASON = re.compile(
+    "end_turn|max_tokens|stop_sequence|tool_use|pause_turn|refusal|model_context_window_exceeded", re.ASCII
 )
-_ERROR_TYPES = frozenset(
-    {
-        "invalid_request_error",
-        "authentication_error",
-        "billing_error",
-        "permission_error",
-        "not_found_error",
-        "conflict_error",
-        "request_too_large",
-        "rate_limit_error",
-        "timeout_error",
-        "api_error",
-        "overloaded_error",
-    }
+_ERROR_TYPE = re.compile(
+    "(invalid_request|authentication|billing|permission|not_found|conflict|rate_limit|timeout|api|overloaded)_error|"
+    "request_too_large",
+    re.ASCII,
 )
-"""These words, which the API documents, are shown as they are; any other is text of a stranger."""
+"""Words that the API documents are shown as they are; any other is text of a stranger."""
 
 
 class Row(BaseModel):
@@ -125,15 +108,15 @@ class Page:
             outcome=line.outcome,
             text=self._quoted(self._text(line.texts), most) if line.outcome == "succeeded" else None,
             other_blocks=self._other_blocks(line, 0 if bare else _MOST_BLOCKS) or None,
-            stop_reason=self._word(reason, _STOP_REASONS) if isinstance(reason, str) else None,
+            stop_reason=self._stop_reason(reason) if isinstance(reason, str) else None,
             error=self._error(*line.error, min(most, _LONGEST_ERROR)) if line.outcome == "errored" else None,
         )
 
     def _quoted(self, text: str, most: int) -> str:
         return quote_untrusted(self._redact(text), most=most, within=self._boundary)
 
-    def _word(self, text: str, known: frozenset[str]) -> str:
-        return text if text in known else self._quoted(text, _LONGEST_NAME)
+    def _stop_reason(self, reason: str) -> str:
+        return reason if _STOP_REASON.fullmatch(reason) else self._quoted(reason, _LONGEST_NAME)
 
     def _text(self, texts: list[str]) -> str:
         clean = [self._redact(text) for text in texts]
@@ -143,7 +126,7 @@ class Page:
         return "\n".join(clean) if redacted == joined else redacted
 
     def _error(self, kind: str, message: str, most: int) -> str:
-        if kind in _ERROR_TYPES:
+        if _ERROR_TYPE.fullmatch(kind):
             return f"{kind}: {self._quoted(message, most)}"
         return self._quoted(f"{self._redact(kind)[:_LONGEST_NAME]}: {message}", most)
 

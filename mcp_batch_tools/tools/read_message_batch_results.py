@@ -69,7 +69,7 @@ async def read_message_batch_results(
     offset = int(cursor or 0)
     boundary = Boundary()
 
-    def empty() -> Page:
+    def new_page() -> Page:
         return Page(
             outcome=outcome,
             custom_ids=custom_ids,
@@ -79,14 +79,14 @@ async def read_message_batch_results(
             redact=app.settings.redact,
         )
 
-    page = empty()
+    page = new_page()
     try:
-        found = await _scanned(app, batch, path, offset, page)
+        found = await _scan_page(app, batch, path, offset, page)
     except (OSError, EOFError, zlib.error):
         if path is None or not batch.readable(app.client.now()):
             raise
-        path, page = None, empty()  # the saved file is gone or broken since it was looked at
-        found = await _scanned(app, batch, path, offset, page)
+        path, page = None, new_page()  # the saved file is gone or broken since it was looked at
+        found = await _scan_page(app, batch, path, offset, page)
     message = _message(page, found, boundary, filtered=bool(outcome or custom_ids), first=offset == 0)
     results = _results_page(batch, message, [])
     results.results = page.rows
@@ -104,7 +104,7 @@ def _deleted(message_batch_id: str) -> MessageBatch:
     )
 
 
-async def _scanned(app: App, batch: MessageBatch, path: Path | None, offset: int, page: Page) -> Scan:
+async def _scan_page(app: App, batch: MessageBatch, path: Path | None, offset: int, page: Page) -> Scan:
     opened: AbstractAsyncContextManager[AsyncIterator[bytes]] = (
         saved_pieces(path, offset) if path else api_pieces(app.client, batch.id, offset)
     )

@@ -133,8 +133,8 @@ async def save(app: App, caller: Caller, batch: MessageBatch, place: "Path", *, 
 
     saved = await save_results(app.client, batch, place, overwrite=overwrite, report=report, redact=app.settings.redact)
     tokens, cost = _priced(saved.summary, prices)
-    told = "The same file was there already" if saved.already else "Saved and checked"
-    message = f"{told}: {saved.summary.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
+    how = "The same file was there already" if saved.already else "Saved and checked"
+    message = f"{how}: {saved.summary.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
     try:
         await app.ledger.write(
             partial(
@@ -149,10 +149,10 @@ async def save(app: App, caller: Caller, batch: MessageBatch, place: "Path", *, 
         )
     except LedgerError as error:
         message += f" The ledger could not take a note of it ({error}), so a later delete will not know of this file."
-    return _told(batch, saved, message, tokens, cost, prices)
+    return _saved_answer(batch, saved, message, tokens, cost, prices)
 
 
-def _told(
+def _saved_answer(
     batch: MessageBatch,
     saved: SavedFile,
     message: str,

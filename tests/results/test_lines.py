@@ -184,10 +184,10 @@ def test_what_json_allows_is_a_line(line: bytes, facts: tuple[str, str]) -> None
         (SUCCEEDED.replace(b'"Hello."', b'"\x01"'), "line 7 is not JSON"),
         (b"[" * 100_000, "line 7 is not JSON"),
         (b"", "line 7 is not JSON"),
-        (b"[1]", "line 7 is no object"),
+        (b"[1]", "line 7 is not an object"),
         (SUCCEEDED.replace(b'"a"', b'""'), "line 7 has no custom_id"),
         (SUCCEEDED.replace(b'"a"', b"5"), "line 7 has no custom_id"),
-        (SUCCEEDED.replace(b"succeeded", b"lost"), "line 7 has no outcome that is known"),
+        (SUCCEEDED.replace(b"succeeded", b"lost"), "line 7 has no known outcome"),
     ],
 )
 def test_what_is_no_line_is_refused_with_its_number(line: bytes, why: str) -> None:
