@@ -6,7 +6,7 @@ All times are in milliseconds, by the clock of the API.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from mcp_batch_tools.submissions.states import ABSENT_AFTER, WINDOW_AFTER, WINDOW_BEFORE, Attempt
+from mcp_batch_tools.submissions.states import ABSENT_AFTER, CLOCK_OFF, WINDOW_AFTER, WINDOW_BEFORE, Attempt
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def match(attempt: Attempt, listing: Listing, ours: Ours) -> Verdict:
     unowned = [batch for batch in fitting if batch.id not in ours.owned]
     if not listing.covers(attempt):
         return Unclear(tuple(unowned))
-    if len(unowned) == 1 and not any(within_window(rival, unowned[0]) for rival in ours.rivals):
+    if len(unowned) == 1 and not any(may_have_made(rival, unowned[0]) for rival in ours.rivals):
         return Found(unowned[0])
     held = {rival.message_batch_id for rival in ours.rivals if rival.evidence == "found"}
     if not unowned and not any(batch.id in held for batch in fitting) and is_past(attempt, listing.now):
@@ -92,6 +92,15 @@ def within_window(attempt: Attempt, batch: Listed) -> bool:
     return earliest <= batch.created_at and (
         attempt.api_sent is None or batch.created_at <= attempt.api_sent + WINDOW_AFTER
     )
+
+
+def may_have_made(rival: Attempt, batch: Listed) -> bool:
+    """Whether a batch may be a rival's, whose time is bounded by its machine's clock where the API told none."""
+    if rival.api_claimed is not None:
+        return within_window(rival, batch)
+    if batch.requests != rival.requests or batch.id in rival.refuted or batch.created_at < rival.time - CLOCK_OFF:
+        return False
+    return rival.state == "claimed" or batch.created_at <= rival.lease_expires_at + WINDOW_AFTER + CLOCK_OFF
 
 
 def is_past(attempt: Attempt, api_now: int | None) -> bool:

@@ -34,6 +34,8 @@ WINDOW_AFTER = 60 * _MINUTE
 """How late after the sending a batch may be created."""
 ABSENT_AFTER = 71 * _MINUTE
 """Of API time, after the sending: 11 for the answer, and 60 for lists that lag and work that comes late."""
+CLOCK_OFF = 24 * 60 * _MINUTE
+"""How far the clock of a machine may be from that of the API."""
 REMEMBERED = 29 * 24 * 60 * _MINUTE
 """Content is known again as long as results last."""
 
