@@ -11,8 +11,20 @@ from dataclasses import dataclass
 from mcp_batch_tools.ledger import statements
 from mcp_batch_tools.ledger.database import Transaction
 from mcp_batch_tools.ledger.statements import new_id
-from mcp_batch_tools.submissions.match import Absent, Found, Listed, Listing, Ours, Unclear, Verdict, is_past, match
-from mcp_batch_tools.submissions.states import REMEMBERED, WINDOW_BEFORE, Attempt
+from mcp_batch_tools.requests.fingerprint import by_custom_id
+from mcp_batch_tools.submissions.match import (
+    Absent,
+    Found,
+    Listed,
+    Listing,
+    Ours,
+    Unclear,
+    Verdict,
+    is_past,
+    match,
+    may_have_made,
+)
+from mcp_batch_tools.submissions.states import CLOCK_OFF, REMEMBERED, WINDOW_BEFORE, Attempt
 
 
 @dataclass(frozen=True)
@@ -201,16 +213,27 @@ def reconcile_attempt(transaction: Transaction, attempt: Attempt, listing: Listi
 def conclude(transaction: Transaction, attempt: Attempt, batch: Listed, *, ours: bool, now: int) -> Attempt:
     """Write down what the results of a batch that fits have told, and return the attempt as it is then.
 
-    One that is `ours` is confirmed. Another one is remembered as refuted, and the attempt goes back to sent where it
-    was taken for ours. Nothing is written where somebody has changed the attempt since it was read.
+    One that is `ours` is confirmed, unless another attempt with the same custom ids may have made it. Another one is
+    remembered as refuted, and the attempt goes back to sent where it was taken for ours. Nothing is written where
+    somebody has changed the attempt since it was read.
     """
     if not ours:
         refuted = json.dumps(sorted({*attempt.refuted, batch.id}))
         transaction.change(statements.DOUBTED, id=attempt.id, version=attempt.version, refuted=refuted)
-    elif attempt.state == "created" or _found(transaction, attempt, batch, now):
+    elif attempt.state == "created" or (
+        not _may_be_a_rivals(transaction, attempt, batch) and _found(transaction, attempt, batch, now)
+    ):
         version = attempt.version + (attempt.state != "created")
         transaction.change(statements.EVIDENCE, id=attempt.id, version=version, evidence="confirmed")
     return attempt_by_id(transaction, attempt.id) or attempt
+
+
+def _may_be_a_rivals(transaction: Transaction, attempt: Attempt, batch: Listed) -> bool:
+    """Whether results cannot tell whose batch this is: a file that was corrected has the custom ids of the first."""
+    rows = transaction.rows(statements.RIVALS, scope=attempt.scope, requests=attempt.requests, id=attempt.id)
+    rivals = [rival for rival in map(Attempt.from_row, rows) if may_have_made(rival, batch)]
+    own = by_custom_id(attempt_hashes(transaction, attempt)).keys() if rivals else ()
+    return any(not by_custom_id(attempt_hashes(transaction, rival)).keys().isdisjoint(own) for rival in rivals)
 
 
 def _found(transaction: Transaction, attempt: Attempt, batch: Listed, now: int) -> bool:
@@ -258,8 +281,7 @@ def _deleted_here(transaction: Transaction, attempt: Attempt) -> list[Listed]:
     """Batches that this installation deleted since the attempt, which may be the one that it made."""
     if attempt.api_claimed is None:
         return []
-    # A receipt carries the time of this machine, whose clock may be off by a day.
-    since = attempt.api_claimed - WINDOW_BEFORE - 24 * 60 * WINDOW_BEFORE
+    since = attempt.api_claimed - WINDOW_BEFORE - CLOCK_OFF  # a receipt carries the time of its machine
     rows = transaction.rows(statements.DELETED_SINCE, scope=attempt.scope, since=since)
     return [
         Listed(row["message_batch_id"], row["batch_created_at"], sum(json.loads(row["request_counts"]).values()))
