@@ -12,7 +12,7 @@ VERSION = 3
 """Of the schema. Versions 1 and 2 were never released, and are refused."""
 
 _HELD = "state IN ('claimed', 'sent', 'created', 'forgotten')"
-_UNSETTLED = "(state IN ('claimed', 'sent', 'abandoned') OR evidence = 'found')"
+_UNSETTLED = "(state IN ('claimed', 'sent', 'abandoned') OR evidence IN ('found', 'sole'))"
 # In the words of the partial index, or it is not used.
 
 SCHEMA: Final = (
@@ -190,7 +190,7 @@ OPEN_ATTEMPTS = (
 )
 RIVALS = f"""
     SELECT {_ATTEMPT} FROM submissions
-    WHERE scope = :scope AND requests = :requests AND id <> :id AND {_UNSETTLED}"""
+    WHERE scope = :scope AND requests = :requests AND id <> :id AND {_UNSETTLED} AND coalesce(evidence, '') <> 'sole'"""
 OWNED = "SELECT id FROM submissions WHERE scope = :scope AND message_batch_id = :message_batch_id AND id <> :id"
 HASHES_OF_ATTEMPT = "SELECT hashes FROM submissions WHERE id = :id"
 HASHES_OF_BATCH = "SELECT hashes FROM submissions WHERE scope = :scope AND message_batch_id = :message_batch_id"
@@ -213,7 +213,7 @@ FOUND = """
     WHERE id = :id AND state = 'sent' AND version = :version"""
 EVIDENCE = """
     UPDATE submissions SET evidence = :evidence, version = version + 1
-    WHERE id = :id AND state = 'created' AND evidence = 'found' AND version = :version"""
+    WHERE id = :id AND state = 'created' AND evidence IN ('found', 'sole') AND version = :version"""
 DOUBTED = """
     UPDATE submissions SET state = 'sent', evidence = NULL, message_batch_id = NULL, batch_created_at = NULL,
         outcome_time = NULL, refuted = :refuted, version = version + 1

@@ -56,7 +56,10 @@ async def reconcile(client: BatchClient, database: Database, scope: str) -> Reco
     for attempt in stopped:
         note = "the sender stopped before all of it was sent"
         await database.write(partial(store.not_created, attempt=attempt, now=now, note=note, unchanged=True))
-    lost = [attempt for attempt in attempts if attempt not in busy and attempt not in stopped]
+    sole = [attempt for attempt in attempts if attempt.evidence == "sole"]
+    for attempt in sole:
+        await _compare_sole(client, database, attempt, now)
+    lost = [attempt for attempt in attempts if attempt not in busy and attempt not in stopped and attempt not in sole]
     api_now = None
     if lost:
         batches, listing = await _read_list(client, lost)
@@ -113,6 +116,17 @@ async def _reconcile_one(
         return None
     candidates = getattr(verdict, "candidates", ())
     return Unresolved(current, tuple(batch for batch in candidates if batch.id not in current.refuted))
+
+
+async def _compare_sole(client: BatchClient, database: Database, attempt: Attempt, now: int) -> None:
+    """Look at the results of a batch that alone fitted, once they can be read: only they tell that it is ours."""
+    try:
+        batch = await client.retrieve(attempt.message_batch_id or "")
+    except BatchError as error:
+        _log.info("%s cannot be looked at now: %s", attempt.message_batch_id, error)
+        return
+    if batch.readable(client.now()):
+        await _compare(client, database, attempt, [batch], now)
 
 
 async def _compare(
