@@ -94,6 +94,9 @@ class Attempt:
 
     def waiting_will_not_tell(self, now: int, api_now: int | None) -> bool:
         """Whether it is too late for the list to tell what became of it; `now` is by the clock of this machine."""
-        if api_now is not None and self.api_sent is not None:
+        if self.api_sent is None:
+            return now >= self.lease_expires_at + WINDOW_AFTER
+        if api_now is not None:
             return api_now >= self.api_sent + ABSENT_AFTER
-        return now >= self.lease_expires_at + WINDOW_AFTER
+        # The lease may have been written by a clock that is as far off as this one, in the other direction.
+        return now >= self.lease_expires_at + WINDOW_AFTER + 2 * CLOCK_OFF
