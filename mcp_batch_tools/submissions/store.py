@@ -265,11 +265,17 @@ def _apply(transaction: Transaction, attempt: Attempt, verdict: Verdict, listing
         case Found(batch) if batch.id == attempt.message_batch_id:
             if is_past(attempt, listing.now):
                 transaction.change(statements.EVIDENCE, id=attempt.id, version=attempt.version, evidence="sole")
-        case Found() | Unclear(candidates=(_, *_)):
+        case Found() | Unclear() if _fits_another(verdict, attempt):
             refuted = json.dumps(sorted(attempt.refuted))
             transaction.change(statements.DOUBTED, id=attempt.id, version=attempt.version, refuted=refuted)
-        case Absent() | Unclear():
+        case _:
             pass
+
+
+def _fits_another(verdict: Verdict, attempt: Attempt) -> bool:
+    candidates = verdict.candidates if isinstance(verdict, Unclear) else ()
+    fitting = [verdict.batch] if isinstance(verdict, Found) else candidates
+    return any(batch.id != attempt.message_batch_id for batch in fitting)
 
 
 def _is_owned(transaction: Transaction, attempt: Attempt, message_batch_id: str) -> bool:
