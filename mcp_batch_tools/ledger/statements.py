@@ -160,8 +160,10 @@ INSERT_WORKSPACE = """
     ON CONFLICT (credential) DO UPDATE SET workspace = excluded.workspace"""
 ADOPT_SUBMISSIONS = """
     UPDATE submissions SET scope = :workspace, version = version + 1 WHERE scope = :credential AND NOT EXISTS (
-        SELECT 1 FROM submissions AS other
-        WHERE other.scope = :workspace AND other.fingerprint = submissions.fingerprint)"""
+        SELECT 1 FROM submissions AS other WHERE other.scope = :workspace AND (
+            other.fingerprint = submissions.fingerprint
+            OR other.message_batch_id = submissions.message_batch_id
+            OR (other.retry_of = submissions.retry_of AND other.seq = submissions.seq)))"""
 
 _ATTEMPT = """
     id, version, state, evidence, time, scope, plan_fingerprint, round, fingerprint, copy, part, parts, requests,
@@ -221,7 +223,7 @@ DOUBTED = """
 RELEASE_BATCH = """
     UPDATE submissions SET state = 'sent', evidence = NULL, message_batch_id = NULL, batch_created_at = NULL,
         outcome_time = NULL, version = version + 1
-    WHERE scope = :scope AND message_batch_id = :message_batch_id AND id <> :id AND evidence IN ('found', 'sole')"""
+    WHERE scope = :scope AND message_batch_id = :message_batch_id AND id <> :id AND evidence <> 'answered'"""
 NEXT_COPY = f"""
     SELECT coalesce(max(copy), 0) + 1 AS copy FROM submissions
     WHERE scope = :scope AND fingerprint = :fingerprint AND id <> :id AND {_HELD}"""

@@ -151,8 +151,9 @@ def not_created(transaction: Transaction, attempt: Attempt, now: int, note: str,
 def answered(transaction: Transaction, attempt: Attempt, batch: Listed, now: int, *, request_id: str | None) -> None:
     """Any state -> created. The API's answer is the truth, whatever others have made of the attempt meanwhile.
 
-    It takes its batch from an attempt that merely found it, and the next free number where its own is taken.
+    It takes its batch from an attempt that got it without an answer, and the next free number where its own is taken.
     """
+    attempt = attempt_by_id(transaction, attempt.id) or attempt  # it may belong to another scope by now
     own = {"scope": attempt.scope, "id": attempt.id}
     transaction.change(statements.RELEASE_BATCH, **own, message_batch_id=batch.id)
     copy, seq = attempt.copy, attempt.seq
