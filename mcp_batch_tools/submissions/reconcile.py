@@ -192,9 +192,11 @@ async def _read_list(client: BatchClient, attempts: Sequence[Attempt]) -> tuple[
         if number == 0 and page.api_time is not None:
             now = milliseconds(page.api_time)
         batches |= {batch.id: batch for batch in page.data}
-        ended = not page.data or not page.has_more or page.data[-1].id == cursor
+        # An empty page after others, or the same one again, is no end: the batch that the cursor names may be deleted.
+        stuck = cursor is not None and (not page.data or page.data[-1].id == cursor)
+        ended = not stuck and not (page.data and page.has_more)
         listing = Listing([listed_batch(batch) for batch in batches.values()], ended, now)
-        if ended or all(listing.covers(attempt) for attempt in attempts):
+        if ended or stuck or all(listing.covers(attempt) for attempt in attempts):
             break
         cursor = page.data[-1].id
     return batches, listing
