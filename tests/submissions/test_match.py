@@ -4,7 +4,8 @@ The attempt x has 2 requests; its claim saw the newest batch `n` of -5 at 0, and
 made was created between -1 and 70, and would be listed by 81.
 
 A batch is `a@3`: its id and when it was created, with 2 requests; `a@3*5` has 5. A rival is an attempt of 2 requests:
-`y sent 0 10` was claimed at 0 and sent at 10, `y claimed 0` was not sent yet, `y found 0 10 a` holds a provisionally.
+`y sent 0 10` was claimed at 0 and sent at 10, `y claimed 0` was not sent yet, `y found 0 10 a` holds a
+provisionally. `y sent ?5` was claimed and sent at 5 by the clock of its machine, and the API told no time.
 """
 
 from dataclasses import replace
@@ -83,6 +84,18 @@ CASES: dict[str, tuple[str, float | None, dict[str, Any], str]] = {
         "a@3 n@-5", LATE, {"rivals": ["y sent -70 -60"]}, "found a"),
     "a rival that has refuted it cannot have made it": (
         "a@3 n@-5", LATE, {"rivals": ["y sent 0 10 not-a"]}, "found a"),
+    "a rival without the API's time may have made it": (
+        "a@3 n@-5", LATE, {"rivals": ["y sent ?"]}, "unclear a"),
+    "a rival without the API's time is bounded by a clock that may be a day off": (
+        "a@3 n@-5", LATE, {"rivals": ["y sent ?1443.1"]}, "found a"),
+    "a rival without the API's time may have been sent long before by its clock": (
+        "a@3 n@-5", LATE, {"rivals": ["y sent ?-1497"]}, "unclear a"),
+    "a rival without the API's time cannot have been sent an hour and a day before": (
+        "a@3 n@-5", LATE, {"rivals": ["y sent ?-1497.1"]}, "found a"),
+    "a rival without the API's time that is being sent may make it at any time": (
+        "a@3 n@-5", LATE, {"rivals": ["y claimed ?-9000"]}, "unclear a"),
+    "a rival without the API's time that has refuted it cannot have made it": (
+        "a@3 n@-5", LATE, {"rivals": ["y sent ? not-a"]}, "found a"),
     "a rival does not keep an absence from being told": ("n@-5", LATE, {"rivals": ["y sent 0 10"]}, "absent"),
     "what fits and is held provisionally by a rival keeps an absence from being told": (
         "b@4 n@-5", LATE, {"rivals": ["y found 0 10 b"], "owned": ["b"]}, "unclear"),
@@ -102,8 +115,13 @@ def batches_of(words: str) -> list[Listed]:
 
 def rival_of(words: str) -> Attempt:
     name, state, claimed, *others = words.split()
-    facts: dict[str, Any] = {"state": state, "api_claimed": int(claimed) * MINUTE}
-    if others:
+    facts: dict[str, Any] = {"state": state}
+    if claimed.startswith("?"):
+        by_its_clock = round(float(claimed[1:] or 0) * MINUTE)
+        facts |= {**TIMELESS, "time": by_its_clock, "lease_expires_at": by_its_clock}
+    else:
+        facts["api_claimed"] = int(claimed) * MINUTE
+    if others and not others[0].startswith("not-") and facts["api_claimed"] is not None:
         facts["api_sent"] = int(others.pop(0)) * MINUTE
     if state == "found":
         facts |= {"state": "created", "evidence": "found", "message_batch_id": others[0]}
