@@ -3,7 +3,7 @@
 Reconciling is the real one: it is given the client and the ledger of the model.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import cast
@@ -23,50 +23,10 @@ from tests.submissions.model.ledger import Ledger
 from tests.submissions.model.machine import Client, Machine, Step, Steps
 from tests.submissions.model.rules import Rules
 from tests.submissions.model.truth import Call, Truth
+from tests.submissions.model.wishes import PLANS, RETRIED, RETRIED_FILES, Habits, Part, Wish
 from tests.submissions.model.world import DAY, OWN_ANSWER, SIZE, Post, World
 
-RETRIED = "retried"
 RENEW_EVERY = 60_000
-
-
-@dataclass(frozen=True)
-class Part:
-    """Content: its fingerprint, the custom ids of its requests, and what of a retried batch it pays for."""
-
-    fingerprint: str
-    custom_ids: tuple[str, ...]
-    retries: frozenset[str] = frozenset()
-
-
-# Once corrected, the prompt of "A" has the same custom ids: results cannot tell the two apart.
-PLANS = {
-    "A": (Part("A", ("a",)),),
-    "A, corrected": (Part("A'", ("a",)),),
-    "A and B": (Part("A", ("a",)), Part("B", ("b",))),
-    "B": (Part("B", ("b",)),),
-}
-RETRIED_FILES = (frozenset({"1"}), frozenset({"1", "2"}))
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a user wants sent."""
-
-    plan: str
-    parts: tuple[Part, ...]
-    again: bool
-    retry_of: str | None = None
-    last_seq: int = 0
-
-
-@dataclass(frozen=True)
-class Habits:
-    """What the users of one schedule want: these plans and acts, and so often the same again."""
-
-    plans: tuple[str, ...] = tuple(PLANS)
-    acts: tuple[str, ...] = ("create", "retry", "look", "delete")
-    weights: tuple[int, ...] = (10, 4, 4, 1)
-    again: float = 0.3
 
 
 class Caller:

@@ -8,11 +8,12 @@ from typing import Any
 from mcp_batch_tools.ledger.database import Transaction
 from mcp_batch_tools.submissions import store
 from mcp_batch_tools.submissions.states import Attempt
-from tests.submissions.model.caller import PLANS, Caller, Habits
+from tests.submissions.model.caller import Caller
 from tests.submissions.model.ledger import Ledger, Violation
 from tests.submissions.model.machine import Machine
 from tests.submissions.model.rules import Rules
 from tests.submissions.model.truth import Truth
+from tests.submissions.model.wishes import PLANS, Habits
 from tests.submissions.model.world import DAY, HOUR, MINUTE, SECOND, World
 
 EVENTS = 160
