@@ -83,7 +83,7 @@ class Client:
         """One page. Steps before and after: requests and answers take their time."""
         await Step()
         if self._dice.random() < _FAILING:
-            raise NoResponse("cut", endpoint="list", reason="timeout", sent=True)
+            raise NoResponse("timeout", endpoint="list", sent=True)
         workspace = self._workspace if self._rules.one_list_for_each_workspace else "first"
         shown, at = self._world.listed(workspace), 0
         if after_id is not None:
@@ -108,7 +108,7 @@ class Client:
         await Step()
         batch = self._world.by_id(message_batch_id)
         if not self._rules.results_compared or batch.deleted:
-            raise NoResponse("cut", endpoint="results", reason="timeout", sent=True)
+            raise NoResponse("timeout", endpoint="results", sent=True)
         lines = [
             b'{"custom_id": "%s", "result": {"type": "succeeded", "message": {"model": "m"}}}\n' % custom_id.encode()
             for custom_id in batch.custom_ids
