@@ -82,12 +82,17 @@ async def look_up(
         plan.fingerprint,
         allow_duplicate=allow_duplicate,
         retry_of=retry_of,
-        retried_at=retried.time if retried else None,
+        retried_at=_sent_at(retried) if retried else None,
         hopeless=reconciled.hopeless,
     )
     decisions = decide([part.fingerprint for part in plan.parts], history, mode)
     unresolved = {left.attempt.id: left for left in reconciled.unresolved}
     return Prior(decisions, history, unresolved, reconciled.hopeless)
+
+
+def _sent_at(attempt: Attempt) -> int:
+    """By the API's clock where that is known: clocks of several machines cannot be compared."""
+    return attempt.time if attempt.api_claimed is None else attempt.api_claimed
 
 
 def _history(
