@@ -21,6 +21,10 @@ _QUOTES_AROUND = 6
 """Of `custom_id`, its value, and `params`: what a request has around its `params`."""
 
 
+_BYTES_AROUND = len('{"custom_id":"","params":}')
+_SHORTEST_MEMBER = len('"model":"x",')
+"""Of those in a request of nothing but model, texts and `max_tokens`. The canonical form of such a request is the
+shortest there is: one that is longer by less than this cannot have a key twice, which saves looking for it."""
 _LEVELS_AROUND = 3
 """`params`, `messages` and a message are around the content of a message."""
 
@@ -68,8 +72,10 @@ class _OlderParams(_Params, kw_only=True):
     top_p: int | float | UnsetType = UNSET
 
 
-_nested = attrgetter("cache_control", "metadata", "output_config", "stop_sequences", "thinking", "tool_choice", "tools")
-_NONE_NESTED = (UNSET,) * 7
+_NESTED = ("cache_control", "metadata", "output_config", "stop_sequences", "thinking", "tool_choice", "tools")
+_NUMBERS = ("temperature", "top_k", "top_p")
+_nested = attrgetter(*_NESTED)
+_NONE_NESTED = (UNSET,) * len(_NESTED)
 
 
 class _Request(Struct, forbid_unknown_fields=True, gc=False):
@@ -88,6 +94,9 @@ class OrdinaryChecker:
     def __init__(self, most_tokens: int, *, strict: bool) -> None:
         self._most_tokens = most_tokens
         self._strict = strict
+        optional = ("service_tier", *_NESTED, *(() if strict else _NUMBERS))
+        self._optional = attrgetter(*optional)
+        self._none_given = (UNSET,) * len(optional)
         self._decode = Decoder[_Request | _OlderRequest](_Request if strict else _OlderRequest).decode
 
     def check(self, raw: bytes) -> CheckedRequest | None:
@@ -100,10 +109,13 @@ class OrdinaryChecker:
             return None
         if params.max_tokens > self._most_tokens or not params.model.isprintable():
             return None
-        if not has_each_key_once(raw, content, _QUOTES_AROUND):
-            return None
         with_blocks = [message for message in params.messages if type(message.content) is not str]
-        if not with_blocks and type(params.system) is not list and _nested(params) == _NONE_NESTED:
+        has_parts = with_blocks or type(params.system) is list
+        bare = not has_parts and self._optional(params) == self._none_given
+        surplus = len(raw) - len(content) - len(request.custom_id) - _BYTES_AROUND
+        if not (bare and surplus < _SHORTEST_MEMBER) and not has_each_key_once(raw, content, _QUOTES_AROUND):
+            return None
+        if bare or (not has_parts and _nested(params) == _NONE_NESTED):
             size, tools = Size(TEXT_ONLY, tokens_of_text(len(content))), None
         elif not self._are_right(with_blocks) or _may_be_too_deep(params, content):
             return None

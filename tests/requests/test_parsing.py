@@ -66,6 +66,19 @@ def test_a_key_that_is_there_twice_is_refused_with_its_line(raw: str, key: str) 
     assert problems_of(request(custom_id="first"), raw) == [f"line 2: duplicate key `{shown}`"]
 
 
+@pytest.mark.parametrize(
+    "member", ['"model":"x"', '"system":""', '"max_tokens":1', '"messages":[{"role":"user","content":""}]']
+)
+def test_the_shortest_key_that_is_there_twice_is_found_in_the_shortest_spelling(member: str) -> None:
+    shortest = '{"model":"x","max_tokens":1,"messages":[{"role":"user","content":""}],"system":""'
+    raw = f'{{"custom_id":"a","params":{shortest},{member}}}}}'
+    assert problems_of(raw) == [f"line 1: duplicate key `{member.split(chr(34))[1]}`"]
+    assert plan_of(raw.replace(f",{member}}}}}", "}}")).requests == 1
+    for version in VERSIONS:
+        again = raw.replace('"role":"user"', '"role":"user","role":"user"').replace(f",{member}}}}}", "}}")
+        assert RequestChecker(version, ()).check_ordinary(again.encode()) is None
+
+
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 400 + ".5"])
 @pytest.mark.parametrize("params", [', "temperature": {}', ', "metadata": {{"x": [null, {}]}}', ', "unknown": {}'])
 def test_a_number_out_of_range_is_refused(number: str, params: str) -> None:
