@@ -1,6 +1,6 @@
 """`create_server`: the only place where the parts meet. There is no server at module level."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from mcp_batch_tools.clock import Clock, SystemClock
 from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
 from mcp_batch_tools.tools.app import App
 from mcp_batch_tools.tools.catalogue import catalogue
+from mcp_batch_tools.tools.questions import state_security
 
 if TYPE_CHECKING:
     from mcp_batch_tools.api.client import BatchClient
@@ -31,9 +32,11 @@ def create_server(
     clock: Clock | None = None,
     stall_seconds: float = 15,
     most_requests: int = 100_000,
+    state_keys: Sequence[bytes] | None = None,
 ) -> MCPServer[App]:
     """Build the server.
 
+    `state_keys` (of 32 bytes or more) are shared by servers that take each other's open questions; the first one seals.
     `transport`, `clock`, `stall_seconds` (see `BatchClient`) and `most_requests` (in one batch) are the test seams.
     """
 
@@ -55,6 +58,7 @@ def create_server(
         instructions=_instructions(settings),
         tools=catalogue(settings),
         lifespan=lifespan,
+        request_state_security=state_security(state_keys),
     )
 
 

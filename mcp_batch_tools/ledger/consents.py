@@ -14,7 +14,8 @@ Decision = Literal["granted", "refused"]
 class UsedConsent:
     """An answer that was given before, to a question about `act`.
 
-    `receipt_id` and `outcome` belong to the act that it led to; without an outcome nobody knows yet.
+    `receipt_id` and `outcome` belong to the delete or cancel that it led to; without a receipt there was none, and
+    without an outcome nobody knows yet. What a create led to stands in `submissions`.
     """
 
     act: str
@@ -25,12 +26,15 @@ class UsedConsent:
 
 def use_consent(
     transaction: Transaction, question_id: str, act: str, decision: Decision, now: int, receipt_id: str | None = None
-) -> bool:
-    """Use up the answer to a question; False where it was used before, in which case nothing is changed."""
+) -> UsedConsent | None:
+    """Use up the answer to a question; returns what came of an earlier answer, in which case nothing is changed.
+
+    `receipt_id` is the intent of this transaction, where the answer leads to one.
+    """
     used = transaction.row(
         statements.INSERT_CONSENT, id=question_id, time=now, act=act, decision=decision, receipt_id=receipt_id
     )
-    return used is not None
+    return used_consent(transaction, question_id) if used is None else None
 
 
 def used_consent(transaction: Transaction, question_id: str) -> UsedConsent | None:

@@ -14,6 +14,7 @@ from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchPage
 from mcp_batch_tools.clock import milliseconds
 from mcp_batch_tools.errors import Failure
+from mcp_batch_tools.ledger.consents import use_consent
 from mcp_batch_tools.ledger.database import Database, Transaction
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.requests.plan import Plan, body, body_length
@@ -34,7 +35,8 @@ Report = Callable[[int, int], Awaitable[None]]
 class Terms:
     """What all parts of a call have in common.
 
-    `consent` says how it was consented to and `consent_id` is the question that was answered, where there was one.
+    `consent` says how it was consented to and `consent_id` is the question that was answered, where there was one: the
+    first part that is claimed uses it up.
     `estimate_usd` is the most that all requests may cost. `last_seq` is the highest number of a retry of `retry_of`
     that was seen when its requests were selected.
     """
@@ -53,18 +55,24 @@ class Terms:
 class Submission:
     """How far a call has come: the batches by part, and what stopped it, if anything did.
 
-    `unresolved` is an attempt of which it is not known what became. `taken` says that another call is sending the part.
+    `unresolved` is an attempt of which it is not known what became. `taken` says that another call is sending the part,
+    with `consent_used` because of the same consent.
     """
 
     batches: dict[int, Attempt] = field(default_factory=dict)
     failure: Failure | None = None
     unresolved: Unresolved | None = None
     taken: bool = False
+    consent_used: bool = False
 
     @property
     def stopped(self) -> bool:
         """Whether no more parts are to be sent."""
         return self.taken or self.failure is not None or self.unresolved is not None
+
+
+class _ConsentUsed(Exception):
+    """Another call has used the consent; leaving a transaction with it undoes the claim."""
 
 
 class Sender:
@@ -80,6 +88,7 @@ class Sender:
         self._terms = terms
         self._report = report
         self._seq = count(terms.last_seq + 1)
+        self._claimed = False
         self._submission = Submission()
 
     async def send(self, decisions: Sequence[Decision]) -> Submission:
@@ -103,6 +112,9 @@ class Sender:
             listed = Moment.now(self._client)
             page = await self._client.list(limit=1)
             attempt = await self._claim(number, decision, page)
+        except _ConsentUsed:
+            self._submission.taken = self._submission.consent_used = True
+            return
         except (BatchError, LedgerError) as error:
             self._submission.failure = error
             return
@@ -164,9 +176,15 @@ class Sender:
         def work(transaction: Transaction) -> Attempt | None:
             if not all(store.abandon(transaction, attempt, now) for attempt in decision.abandons):
                 return None  # more is known of one of them by now
-            return store.claim(transaction, wanted, now)
+            claimed = store.claim(transaction, wanted, now)
+            first = claimed is not None and not self._claimed
+            if first and terms.consent_id and use_consent(transaction, terms.consent_id, "create", "granted", now):
+                raise _ConsentUsed
+            return claimed
 
-        return await self._database.write(work, durable=True)
+        attempt = await self._database.write(work, durable=True)
+        self._claimed = self._claimed or attempt is not None
+        return attempt
 
     async def _answered(self, attempt: Attempt, batch: MessageBatch) -> Attempt:
         listed, now = listed_batch(batch), milliseconds(self._client.now())

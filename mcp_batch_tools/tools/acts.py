@@ -16,7 +16,7 @@ from mcp_batch_tools.clock import milliseconds
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.results.publishing import sha256_of, size_of
 from mcp_batch_tools.tools.app import App, Caller
-from mcp_batch_tools.tools.consent import Granted
+from mcp_batch_tools.tools.consent import Granted, use
 
 if TYPE_CHECKING:
     from mcp_batch_tools.ledger.database import Transaction
@@ -37,12 +37,13 @@ class Act:
 async def receipt(
     app: App, caller: Caller, action: "Action", batch: MessageBatch, granted: Granted
 ) -> AsyncIterator[Act]:
-    """Write the intent, let the act happen, write the outcome.
+    """Write the intent and use up the consent, let the act happen, write the outcome.
 
     Where it stays unknown what the act has done (no answer, or the call was given up), the receipt stays open.
 
     Raises:
-        LedgerError: the intent could not be written, so the act has not begun.
+        LedgerError: the intent could not be written, so the act has not begun, and the consent is not used up.
+        AlreadyAnswered: the consent was used before, so the act has not begun.
     """
     from mcp_batch_tools.ledger.receipts import Intent, complete_open_receipts, complete_receipt, open_receipt
 
@@ -55,7 +56,14 @@ async def receipt(
         consent=granted.how,
         client=caller.name,
     )
-    receipt_id = await app.ledger.write(lambda transaction: open_receipt(transaction, intent, app.now()))
+
+    def begin(transaction: "Transaction") -> str:
+        receipt_id = open_receipt(transaction, intent, app.now())
+        if granted.question is not None:
+            use(transaction, granted.question, action, "granted", app.now(), receipt_id)
+        return receipt_id
+
+    receipt_id = await app.ledger.write(begin)
     act = Act()
     try:
         yield act
@@ -111,13 +119,17 @@ async def saved_results(app: App, message_batch_id: str) -> "SavedFile | None":
         return None
 
 
-async def verified_results(app: App, message_batch_id: str) -> "SavedFile | None":
+async def verified_results(app: App, message_batch_id: str, sha256: str | None = None) -> "SavedFile | None":
     """The latest file that holds all results to the byte, as its hash shows: it is read to its end.
+
+    With `sha256` only a file of that very content counts.
 
     Raises:
         LedgerError: the ledger cannot be read, so nothing must be destroyed either.
     """
     for saved in await _still_there(app, message_batch_id):
+        if sha256 not in {None, saved.sha256}:
+            continue
         if await anyio.to_thread.run_sync(sha256_of, Path(saved.path)) == saved.sha256:
             return saved
     return None

@@ -100,6 +100,12 @@ def wait_step(message_batch_id: str) -> NextStep:
     )
 
 
+def look_step(message_batch_id: str) -> NextStep:
+    """See how a batch stands now."""
+    arguments: dict[str, str | int] = {"message_batch_id": message_batch_id}
+    return NextStep(tool="get_message_batch", arguments=arguments, why="Shows how the batch stands now.")
+
+
 def read_step(message_batch_id: str) -> NextStep:
     """Read the first results."""
     return NextStep(

@@ -1,6 +1,6 @@
 """What a tool works with: the parts of the server that live as long as it does, and the client that called."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +10,7 @@ from mcp.server.mcpserver.resolve import Resolve
 
 from mcp_batch_tools.clock import Clock, milliseconds
 from mcp_batch_tools.settings import Settings
+from mcp_batch_tools.tools.questions import OpenQuestions, Question, current
 
 if TYPE_CHECKING:
     from mcp_batch_tools.api.client import BatchClient
@@ -34,6 +35,7 @@ class App:
     most_requests: int
     """The most that go into one batch."""
     open_client: Callable[[], "BatchClient"] = field(repr=False)
+    open_questions: OpenQuestions = field(default_factory=OpenQuestions, repr=False)
 
     @cached_property
     def client(self) -> "BatchClient":
@@ -96,11 +98,21 @@ class App:
 
 
 class Caller:
-    """The client on the other side of one call: its name, what it can do, and how to tell it of progress."""
+    """The client on the other side of one call: its name, what it can do and was asked, and how to tell it more.
 
-    def __init__(self, context: _ANY_CONTEXT, redact: Callable[[str], str]) -> None:
+    `question` is what this call comes back with, or has put to the person; None where nobody was asked.
+    """
+
+    def __init__(self, context: _ANY_CONTEXT, app: App) -> None:
         self._context = context
-        self._redact = redact
+        self._app = app
+        self.question: Question | None = current.get() if context.request_state is not None else None
+
+    def ask(self, facts: Mapping[str, Any]) -> None:
+        """Note that a question about these facts is put to the person. The one that the call came back with stays."""
+        if self.question is None:
+            self.question = Question.new(facts, self._app.now())
+        current.set(self.question)
 
     @property
     def name(self) -> str | None:
@@ -108,7 +120,7 @@ class Caller:
         params = self._context.session.client_params
         if params is None:
             return None
-        return self._redact(f"{params.client_info.name} {params.client_info.version}")[:_LONGEST_NAME]
+        return self._app.settings.redact(f"{params.client_info.name} {params.client_info.version}")[:_LONGEST_NAME]
 
     @property
     def ability(self) -> Ability:
@@ -138,7 +150,7 @@ async def _app(context: _ANY_CONTEXT) -> App:
 
 
 async def _caller(context: _ANY_CONTEXT, app: Annotated[App, Resolve(_app)]) -> Caller:
-    return Caller(context, app.settings.redact)
+    return Caller(context, app)
 
 
 AppDep = Annotated[App, Resolve(_app)]

@@ -1,5 +1,6 @@
 """Stopping a batch that still runs: `cancel_message_batch`."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from mcp.server.elicitation import ElicitationResult
@@ -9,21 +10,51 @@ from mcp_types import CallToolResult
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
 from mcp_batch_tools.tools.acts import complete_open_receipts, receipt
-from mcp_batch_tools.tools.answers import Answer, NextStep, Time, WaitSeconds, answer, wait_step
+from mcp_batch_tools.tools.answers import (
+    Answer,
+    NextStep,
+    Time,
+    WaitSeconds,
+    answer,
+    cancel_step,
+    look_step,
+    wait_step,
+)
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.consent import (
-    CancelChoice,
+    AlreadyAnswered,
+    AnsweredBefore,
     Decision,
+    Earlier,
+    Granted,
     Refused,
-    cancel_question,
     decision_from,
     decision_or_question,
+    facts_named,
+    use_up,
 )
+from mcp_batch_tools.tools.facts import CancelFacts, cancel_facts
 from mcp_batch_tools.tools.get_message_batch import wait_for_end
+from mcp_batch_tools.tools.words.consent import (
+    CANCEL_CHANGED,
+    CANCELED_BEFORE,
+    OUTCOME_UNKNOWN,
+    CancelChoice,
+    cancel_question,
+    declined_message,
+    nothing_done_message,
+)
 from mcp_batch_tools.tools.words.guidance import CANCEL_NOT_WATCHED, cancel_message
 
 Outcome = Literal[
-    "cancellation_requested", "already_canceling", "already_ended", "unknown_status", "declined", "cannot_ask"
+    "cancellation_requested",
+    "already_canceling",
+    "already_ended",
+    "unknown_status",
+    "declined",
+    "cannot_ask",
+    "changed",
+    "answered_before",
 ]
 
 
@@ -41,17 +72,18 @@ class CancelAnswer(Answer):
     ended_at: Time | None = None
 
 
-async def _retrieve(message_batch_id: str, app: AppDep) -> MessageBatch:
-    return await app.client.retrieve(message_batch_id)
+async def _retrieve(message_batch_id: str, app: AppDep, earlier: Earlier) -> MessageBatch | AnsweredBefore:
+    return earlier or await app.client.retrieve(message_batch_id)
 
 
-Seen = Annotated[MessageBatch, Resolve(_retrieve)]
+Seen = Annotated[MessageBatch | AnsweredBefore, Resolve(_retrieve)]
 
 
 async def _consent(batch: Seen, app: AppDep, caller: CallerDep) -> Elicit[CancelChoice] | Decision | None:
-    if batch.processing_status != "in_progress":
+    if isinstance(batch, AnsweredBefore) or batch.processing_status != "in_progress":
         return None
-    return decision_or_question(app, caller, cancel_question(batch))
+    facts = facts_named(caller.question, CancelFacts) or cancel_facts(batch)
+    return decision_or_question(app, caller, cancel_question(facts), facts)
 
 
 async def cancel_message_batch(
@@ -66,27 +98,66 @@ async def cancel_message_batch(
 
     Cancellation takes a while: the batch is "canceling" until it is "ended". It cannot be undone.
     """
+    if isinstance(seen, AnsweredBefore):
+        return answer(_answered_before(seen, message_batch_id))
     if seen.processing_status != "in_progress":
         return answer(await _answer_after_waiting(app, caller, seen, await _not_needed(seen, app), wait_seconds))
-    decision = decision_from(consent)
+    decision = decision_from(consent, caller)
+    named = facts_named(decision.question, CancelFacts)
     if isinstance(decision, Refused):
-        return answer(_cancel_answer(seen, decision.reason, decision.message, []))
+        refusal = _cancel_answer(seen, decision.reason, decision.message, [])
+    elif named is not None and not named.name(seen):
+        refusal = _cancel_answer(seen, "changed", CANCEL_CHANGED, [cancel_step(seen.id)])
+    else:
+        try:
+            return answer(await _cancel(app, caller, seen, decision, wait_seconds))
+        except AlreadyAnswered as error:
+            return answer(_answered_before(error.earlier, seen.id))
+    earlier = await use_up(app, decision, "cancel")
+    return answer(refusal if earlier is None else _answered_before(earlier, seen.id))
+
+
+async def _cancel(app: App, caller: Caller, seen: MessageBatch, granted: Granted, wait_seconds: int) -> CancelAnswer:
+    """Cancel, then say where things stand. Raises `AlreadyAnswered`."""
     try:
-        async with receipt(app, caller, "cancel", seen, decision) as act:
-            seen = await app.client.cancel(message_batch_id)
+        async with receipt(app, caller, "cancel", seen, granted) as act:
+            seen = await app.client.cancel(seen.id)
             act.request_id = seen.request_id
     except ApiError as error:
         if error.status != 400:
             raise
         # Refused: it may have ended since it was seen. What it is now decides, not the wording of the refusal.
-        seen = await app.client.retrieve(message_batch_id)
+        seen = await app.client.retrieve(seen.id)
         if seen.processing_status == "in_progress":
             raise error from None
         outcome = await _not_needed(seen, app)
         if error.may_have_acted and seen.cancel_initiated_at:
             outcome = "cancellation_requested"  # by an earlier try, whose answer was lost
-        return answer(await _answer_after_waiting(app, caller, seen, outcome, wait_seconds))
-    return answer(await _answer_after_waiting(app, caller, seen, "cancellation_requested", wait_seconds))
+        return await _answer_after_waiting(app, caller, seen, outcome, wait_seconds)
+    return await _answer_after_waiting(app, caller, seen, "cancellation_requested", wait_seconds)
+
+
+def _answered_before(earlier: AnsweredBefore, message_batch_id: str) -> CancelAnswer:
+    """What came of the first answer to a question; nothing is done on another one."""
+    named = CancelFacts(**earlier.question.facts)
+    outcome: Outcome = "answered_before"
+    status, message, steps = "in_progress", nothing_done_message("canceled"), [cancel_step(message_batch_id)]
+    if not earlier.granted:
+        outcome, message, steps = "declined", declined_message("declined"), []
+    elif earlier.outcome == "done":
+        outcome, status, message = "cancellation_requested", "canceling", CANCELED_BEFORE
+        steps = [wait_step(message_batch_id)]
+    elif earlier.begun and earlier.outcome is None:
+        message, steps = OUTCOME_UNKNOWN, [look_step(message_batch_id)]
+    return CancelAnswer(
+        id=message_batch_id,
+        outcome=outcome,
+        processing_status=status,
+        message=message,
+        next_steps=steps,
+        request_counts=RequestCounts(**named.counts),
+        created_at=datetime.fromtimestamp(named.created_at, UTC),
+    )
 
 
 async def _not_needed(batch: MessageBatch, app: App) -> Outcome:

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit, Resolve
@@ -16,35 +16,66 @@ from mcp_batch_tools.tools import creation
 from mcp_batch_tools.tools.answers import answer, requests, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.consent import (
-    CreateChoice,
+    AnsweredBefore,
     Decision,
     Granted,
     Refused,
-    create_question,
+    answer_before,
     decision_from,
     decision_or_question,
+    facts_named,
+    use_up,
 )
-from mcp_batch_tools.tools.creation import CreateAnswer, Created, Estimated, NotCreated, not_created
+from mcp_batch_tools.tools.creation import Costs, CreateAnswer, Created, Estimated, NotCreated, not_created
+from mcp_batch_tools.tools.facts import CreateFacts
 from mcp_batch_tools.tools.preparation import Prepared, prepare
 from mcp_batch_tools.tools.words.calls import Call
+from mcp_batch_tools.tools.words.consent import (
+    OUTCOME_UNKNOWN,
+    CreateChoice,
+    create_changed_message,
+    create_question,
+    created_before_message,
+    declined_message,
+)
 from mcp_batch_tools.tools.words.failures import explain_part, repeating_helps
 
 _MOST_INLINE = 100
 
 
-Ready = Annotated[Prepared | NotCreated, Resolve(prepare)]
+Ready = Annotated[Prepared | NotCreated | AnsweredBefore, Resolve(prepare)]
 
 
 async def _consent(
     ready: Ready, dry_run: bool, app: AppDep, caller: CallerDep
 ) -> Elicit[CreateChoice] | Decision | None:
-    if dry_run or isinstance(ready, NotCreated) or ready.refusal:
+    if dry_run or not isinstance(ready, Prepared) or (ready.refusal and caller.question is None):
         return None
-    most = ready.estimate.max_cost_usd
-    if most is not None and most <= Decimal(str(app.settings.ask_above_usd)):
-        return Granted("below the approval threshold")
-    question = create_question(ready.plan.requests, most, ready.estimate.prices_of, ready.prior.sent_again)
-    return decision_or_question(app, caller, question)
+    facts = facts_named(caller.question, CreateFacts)
+    if facts is None:
+        most = ready.estimate.max_cost_usd
+        if most is not None and most <= Decimal(str(app.settings.ask_above_usd)):
+            return Granted("below the approval threshold")
+        facts = _facts(ready)
+    decision = decision_or_question(app, caller, create_question(facts), facts)
+    if caller.question is not None:
+        app.open_questions.keep(caller.question, ready)
+    return decision
+
+
+def _facts(ready: Prepared) -> CreateFacts:
+    """What is asked about a create."""
+    most, before = ready.estimate.max_cost_usd, ready.prior.sent_again
+    return CreateFacts(
+        plan_fingerprint=ready.plan.fingerprint,
+        requests=ready.plan.requests,
+        parts=len(ready.prior.decisions) - len(ready.prior.done),
+        max_cost_usd=None if most is None else str(most),
+        prices_of=ready.costs.prices_of,
+        input_tokens_by=ready.costs.input_tokens_by,
+        sent_on=None if before is None else before.time,
+        sent_as=None if before is None else before.message_batch_id,
+    )
 
 
 async def create_message_batch(
@@ -75,28 +106,102 @@ async def create_message_batch(
 
     The same requests are not sent twice. If the answer says that the outcome is unknown, do not send them again.
     """
+    if isinstance(ready, AnsweredBefore):
+        return answer(await _answered_before(app, ready, label))
     if isinstance(ready, NotCreated):
         return answer(ready)
     if dry_run:
         return answer(_estimated(ready))
-    if ready.refusal is not None:
+    if ready.refusal is not None and caller.question is None:
         return answer(ready.refusal)
-    decision = decision_from(consent)
+    decision = decision_from(consent, caller)
     if isinstance(decision, Refused):
-        return answer(not_created(ready.costs, decision.reason, decision.message, []))
-    terms = Terms(
+        refusal = not_created(ready.costs, decision.reason, decision.message, [])
+    else:
+        changed = _changed(ready, decision)
+        if changed is None:
+            terms = await _terms(app, caller, ready, decision, label, retry_of)
+            return answer(await _send(app, caller, ready, decision, terms, allow_duplicate=allow_duplicate))
+        refusal = changed
+    earlier = await use_up(app, decision, "create")
+    return answer(refusal if earlier is None else await _answered_before(app, earlier, label))
+
+
+def _changed(ready: Prepared, granted: Granted) -> NotCreated | None:
+    """Why the consent does not hold for what would be sent now, or None where it does."""
+    named = facts_named(granted.question, CreateFacts)
+    if named is None:
+        return None
+    most, before = ready.estimate.max_cost_usd, ready.prior.sent_again
+    changed: Literal["requests", "price", "sent"]
+    if ready.plan.fingerprint != named.plan_fingerprint:
+        changed = "requests"
+    elif ready.refusal is not None:
+        return ready.refusal
+    elif named.max_cost_usd is not None and (most is None or most > Decimal(named.max_cost_usd)):
+        changed = "price"
+    elif (None if before is None else before.message_batch_id) != named.sent_as:
+        changed = "sent"
+    else:
+        return None
+    return not_created(ready.costs, "changed", create_changed_message(changed), [])
+
+
+async def _terms(
+    app: App, caller: Caller, ready: Prepared, granted: Granted, label: str | None, retry_of: str | None
+) -> Terms:
+    return Terms(
         scope=await app.scope_to_write(),
-        consent=decision.how,
+        consent=granted.how,
+        consent_id=None if granted.question is None else granted.question.id,
         label=label,
         retry_of=retry_of,
         last_seq=ready.last_seq,
         estimate_usd=None if ready.estimate.max_cost_usd is None else float(ready.estimate.max_cost_usd),
         client=caller.name,
     )
+
+
+async def _send(
+    app: App, caller: Caller, ready: Prepared, granted: Granted, terms: Terms, *, allow_duplicate: bool
+) -> Created | NotCreated:
+    """Send what is to be sent; the first part that is claimed uses up the consent."""
     report = partial(_report, caller, ready.plan)
     sender = Sender(app.client, app.ledger, ready.source, ready.plan, terms, report)
     submission = await sender.send(ready.prior.decisions)
-    return answer(_submitted(app, ready, submission, label, allow_duplicate=allow_duplicate))
+    if granted.question is not None:
+        app.open_questions.drop(granted.question.id)
+    earlier = await answer_before(app, granted.question) if submission.consent_used else None
+    if earlier is not None:
+        return await _answered_before(app, earlier, terms.label)
+    return _submitted(app, ready, submission, terms.label, allow_duplicate=allow_duplicate)
+
+
+async def _answered_before(app: App, earlier: AnsweredBefore, label: str | None) -> Created | NotCreated:
+    """What came of the first answer to a question; nothing is sent on another one."""
+    from mcp_batch_tools.submissions.store import attempts_of_consent
+
+    named = CreateFacts(**earlier.question.facts)
+    most = None if named.max_cost_usd is None else round(float(named.max_cost_usd), 4)
+    costs = Costs(models=[], max_cost_usd=most, prices_of=named.prices_of, input_tokens_by=named.input_tokens_by)
+    if not earlier.granted:
+        return not_created(costs, "declined", declined_message("declined"), [])
+    attempts = await app.ledger.read(lambda transaction: attempts_of_consent(transaction, earlier.question.id))
+    known = {attempt.part: attempt for attempt in attempts if attempt.state in {"created", "forgotten"}}
+    batches = creation.created_batches(known)
+    message = created_before_message([batch.id for batch in batches], named.parts)
+    if len(batches) == named.parts:
+        return Created(
+            type="message_batch_created",
+            message=message + creation.inferred(known),
+            batches=batches,
+            label=label,
+            estimate=costs,
+            next_steps=[wait_step(batch.id) for batch in batches[:1]],
+        )
+    if any(attempt.state not in {"created", "forgotten", "not_created"} for attempt in attempts):
+        return not_created(costs, "unknown_outcome", OUTCOME_UNKNOWN, batches)
+    return not_created(costs, "answered_before", message, batches)
 
 
 async def _report(caller: Caller, plan: Plan, number: int, sent: int) -> None:

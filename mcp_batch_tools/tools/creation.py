@@ -14,7 +14,16 @@ from mcp_batch_tools.submissions.reconcile import Unresolved
 from mcp_batch_tools.submissions.states import ABSENT_AFTER, LEASE_ANSWER, Attempt
 from mcp_batch_tools.tools.answers import Answer, NextStep, TaggedAnswer, Time, format_time, requests
 
-Reason = Literal["too_expensive", "already_created", "unknown_outcome", "failed", "declined", "cannot_ask"]
+Reason = Literal[
+    "too_expensive",
+    "already_created",
+    "unknown_outcome",
+    "failed",
+    "declined",
+    "cannot_ask",
+    "changed",
+    "answered_before",
+]
 
 
 class CreatedBatch(Answer):

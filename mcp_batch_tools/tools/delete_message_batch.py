@@ -1,5 +1,6 @@
 """Deleting one batch: `delete_message_batch`."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from mcp.server.elicitation import ElicitationResult
@@ -21,22 +22,36 @@ from mcp_batch_tools.tools.answers import (
     answer,
     cancel_step,
     delete_step,
+    look_step,
     wait_step,
 )
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.consent import (
+    AlreadyAnswered,
+    AnsweredBefore,
     Decision,
-    DeleteChoice,
+    Earlier,
+    Granted,
     Refused,
-    SaveOrDeleteChoice,
     can_be_asked,
     decision_from,
     decision_or_question,
-    delete_question,
+    facts_named,
+    use_up,
 )
+from mcp_batch_tools.tools.facts import DeleteFacts, delete_facts
 from mcp_batch_tools.tools.made_here import reconcile_before_delete
 from mcp_batch_tools.tools.save_message_batch_results import SavePath, place_of, save
 from mcp_batch_tools.tools.words.calls import Call
+from mcp_batch_tools.tools.words.consent import (
+    DELETE_CHANGED,
+    OUTCOME_UNKNOWN,
+    DeleteChoice,
+    SaveOrDeleteChoice,
+    declined_message,
+    delete_question,
+    nothing_done_message,
+)
 from mcp_batch_tools.tools.words.failures import explain
 from mcp_batch_tools.tools.words.guidance import SAVED_FILE_CHANGED, not_ended_message, results_gone_message
 
@@ -49,7 +64,16 @@ class Deleted(Answer):
     results_saved_to: str | None = None
 
 
-Reason = Literal["in_progress", "canceling", "unknown_status", "declined", "cannot_ask", "results_not_saved"]
+Reason = Literal[
+    "in_progress",
+    "canceling",
+    "unknown_status",
+    "declined",
+    "cannot_ask",
+    "results_not_saved",
+    "changed",
+    "answered_before",
+]
 
 
 class NotDeleted(Answer):
@@ -70,38 +94,53 @@ class DeleteAnswer(TaggedAnswer[Annotated[Deleted | NotDeleted, Field(discrimina
     """The answer of `delete_message_batch`."""
 
 
-async def _retrieve(message_batch_id: str, app: AppDep) -> MessageBatch | Deleted:
+async def _look(message_batch_id: str, app: AppDep, earlier: Earlier) -> MessageBatch | Deleted | AnsweredBefore:
+    return earlier or await _retrieve(app, message_batch_id)
+
+
+async def _retrieve(app: App, message_batch_id: str) -> MessageBatch | Deleted:
     """The batch, or the deleted object where an earlier delete of ours, whose answer was lost, turns out to be done."""
     try:
         return await app.client.retrieve(message_batch_id)
     except ApiError as error:
         if error.gone and await complete_open_receipts(app, "delete", message_batch_id, "done"):
-            return Deleted(id=message_batch_id, type="message_batch_deleted")
+            return _deleted(message_batch_id)
         raise
 
 
-Seen = Annotated[MessageBatch | Deleted, Resolve(_retrieve)]
+Seen = Annotated[MessageBatch | Deleted | AnsweredBefore, Resolve(_look)]
 
 
 async def _consent(
     batch: Seen, save_results_to: str | None, app: AppDep, caller: CallerDep
 ) -> Elicit[DeleteChoice | SaveOrDeleteChoice] | Decision | None:
-    if isinstance(batch, Deleted) or not batch.ended:
+    if not isinstance(batch, MessageBatch) or not batch.ended:
         return None
-    try:
-        save_to = None if save_results_to is None else str(place_of(app, batch.id, save_results_to))
-    except PathNotAllowed:
-        return None  # the tool says so, and nothing is done
+    facts = facts_named(caller.question, DeleteFacts)
+    if facts is None:
+        try:
+            save_to = None if save_results_to is None else str(place_of(app, batch.id, save_results_to))
+        except PathNotAllowed:
+            return None  # the tool says so, and nothing is done
+        facts = await _facts(app, caller, batch, save_to)
+    return decision_or_question(app, caller, delete_question(facts) if facts else None, facts)
+
+
+async def _facts(app: App, caller: Caller, batch: MessageBatch, save_to: str | None) -> DeleteFacts | None:
+    """What is asked about the delete, or None where the batch holds nothing that could be lost."""
+    if batch.archived_at is not None or batch.request_counts.hold_nothing:
+        return None
     saved = await verified_results(app, batch.id) if can_be_asked(app, caller) else None
-    question = delete_question(batch, saved_to=saved.path if saved else None, save_to=save_to)
-    return decision_or_question(app, caller, question)
+    if saved is None:
+        return delete_facts(batch, saved_to=None, saved_sha256=None, save_to=save_to)
+    return delete_facts(batch, saved_to=saved.path, saved_sha256=saved.sha256, save_to=save_to)
 
 
 async def delete_message_batch(
     message_batch_id: MessageBatchId,
     app: AppDep,
     caller: CallerDep,
-    batch: Seen,
+    seen: Seen,
     consent: Annotated[ElicitationResult[DeleteChoice | SaveOrDeleteChoice], Resolve(_consent)],
     save_results_to: SavePath | None = None,
 ) -> Annotated[CallToolResult, DeleteAnswer]:
@@ -110,49 +149,104 @@ async def delete_message_batch(
     Checks the status first. A batch that has not ended is not deleted: the answer says how to get there. With
     save_results_to all results are saved and checked first, and nothing is deleted if that fails.
     """
-    if isinstance(batch, Deleted):
-        return answer(batch)
-    if not batch.ended:
-        return answer(_guidance(batch))
+    if isinstance(seen, Deleted):
+        return answer(seen)
+    if isinstance(seen, AnsweredBefore):
+        return answer(_answered_before(seen, message_batch_id))
+    if not seen.ended:
+        return answer(_guidance(seen))
     if save_results_to is not None:
         try:
-            place_of(app, batch.id, save_results_to)
+            place_of(app, seen.id, save_results_to)
         except PathNotAllowed as error:
-            return answer(_not_deleted(batch, "results_not_saved", explain(error, Call("delete")), []))
-    decision = decision_from(consent)
+            return answer(_not_deleted(seen, "results_not_saved", explain(error, Call("delete")), []))
+    decision = decision_from(consent, caller)
     if isinstance(decision, Refused):
-        return answer(_not_deleted(batch, decision.reason, decision.message, []))
-    if decision.because_saved and await verified_results(app, batch.id) is None:
-        return answer(_not_deleted(batch, "results_not_saved", SAVED_FILE_CHANGED, [delete_step(batch.id)]))
+        return answer(await _instead(app, decision, _not_deleted(seen, decision.reason, decision.message, [])))
+    try:
+        return answer(await _delete(app, caller, seen, decision, save_results_to))
+    except AlreadyAnswered as error:
+        return answer(_answered_before(error.earlier, seen.id))
+
+
+async def _instead(app: App, decision: Decision, refusal: NotDeleted) -> NotDeleted | Deleted:
+    """The answer where nothing is deleted, which uses up the person's."""
+    earlier = await use_up(app, decision, "delete")
+    return refusal if earlier is None else _answered_before(earlier, refusal.id)
+
+
+async def _delete(
+    app: App, caller: Caller, batch: MessageBatch, granted: Granted, save_results_to: str | None
+) -> NotDeleted | Deleted:
+    """Save the results where that is wanted, then delete. Raises `AlreadyAnswered`."""
+    changed = await _changed(app, batch, granted)
+    if changed is not None:
+        return await _instead(app, granted, changed)
     saved_to = None
-    wants_saving = save_results_to is not None or decision.save_first
-    if wants_saving and not batch.readable(app.client.now()):
-        return answer(_not_deleted(batch, "results_not_saved", results_gone_message(batch), []))
-    if wants_saving:
+    if save_results_to is not None or granted.save_first:
+        if not batch.readable(app.client.now()):
+            refusal = _not_deleted(batch, "results_not_saved", results_gone_message(batch), [])
+            return await _instead(app, granted, refusal)
         try:
-            saved_to = await _saved(app, caller, batch, save_results_to)
+            saved_to = (await save(app, caller, batch, place_of(app, batch.id, save_results_to))).path
         except (BatchError, PathNotAllowed, SaveFailed, InvalidPrices) as error:
-            call = Call("delete", {"message_batch_id": message_batch_id}, app.settings.key_source)
-            return answer(_not_deleted(batch, "results_not_saved", explain(error, call), []))
+            call = Call("delete", {"message_batch_id": batch.id}, app.settings.key_source)
+            refusal = _not_deleted(batch, "results_not_saved", explain(error, call), [])
+            return await _instead(app, granted, refusal)
     # A batch that is deleted before it was found would look as if it had never been created.
     await reconcile_before_delete(app)
     try:
-        async with receipt(app, caller, "delete", batch, decision) as act:
-            deleted = await app.client.delete(message_batch_id)
+        async with receipt(app, caller, "delete", batch, granted) as act:
+            deleted = await app.client.delete(batch.id)
             act.request_id = deleted.request_id
     except ApiError as error:
         if error.status != 400:
             raise
         # Refused although it was seen as ended: what it is now decides, not the wording of the refusal.
-        batch = await _retrieve(message_batch_id, app)
-        if not isinstance(batch, Deleted) and batch.ended:
+        now = await _retrieve(app, batch.id)
+        if isinstance(now, MessageBatch) and now.ended:
             raise error from None
-        return answer(batch if isinstance(batch, Deleted) else _guidance(batch))
-    return answer(Deleted(id=deleted.id, type=deleted.type, results_saved_to=saved_to))
+        return now if isinstance(now, Deleted) else _guidance(now)
+    return Deleted(id=deleted.id, type=deleted.type, results_saved_to=saved_to)
 
 
-async def _saved(app: App, caller: Caller, batch: MessageBatch, path: str | None) -> str:
-    return (await save(app, caller, batch, place_of(app, batch.id, path))).path
+async def _changed(app: App, batch: MessageBatch, granted: Granted) -> NotDeleted | None:
+    """Why the consent does not hold any more, or None where batch and saved file are as the question named them."""
+    named = facts_named(granted.question, DeleteFacts)
+    if named is None:
+        return None
+    if not named.name(batch):
+        return _not_deleted(batch, "changed", DELETE_CHANGED, [delete_step(batch.id)])
+    if named.saved_sha256 is not None and await verified_results(app, batch.id, named.saved_sha256) is None:
+        return _not_deleted(batch, "results_not_saved", SAVED_FILE_CHANGED, [delete_step(batch.id)])
+    return None
+
+
+def _answered_before(earlier: AnsweredBefore, message_batch_id: str) -> NotDeleted | Deleted:
+    """What came of the first answer to a question; nothing is done on another one."""
+    if earlier.outcome == "done":
+        return _deleted(message_batch_id)
+    named = DeleteFacts(**earlier.question.facts)
+    reason: Reason = "answered_before"
+    message, steps = nothing_done_message("deleted"), [delete_step(message_batch_id)]
+    if not earlier.granted:
+        reason, message, steps = "declined", declined_message("declined"), []
+    elif earlier.begun and earlier.outcome is None:
+        message, steps = OUTCOME_UNKNOWN, [look_step(message_batch_id)]
+    return NotDeleted(
+        id=message_batch_id,
+        type="message_batch_not_deleted",
+        reason=reason,
+        processing_status="ended",
+        message=message,
+        next_steps=steps,
+        request_counts=RequestCounts(**named.counts),
+        created_at=datetime.fromtimestamp(named.created_at, UTC),
+    )
+
+
+def _deleted(message_batch_id: str) -> Deleted:
+    return Deleted(id=message_batch_id, type="message_batch_deleted")
 
 
 def _guidance(batch: MessageBatch) -> NotDeleted:

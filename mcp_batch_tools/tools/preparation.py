@@ -1,6 +1,6 @@
 """What a create rests on: checked requests, their price, and what was sent of them before."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -23,23 +23,32 @@ from mcp_batch_tools.submissions.states import Attempt
 from mcp_batch_tools.tools import creation
 from mcp_batch_tools.tools.acts import saved_results
 from mcp_batch_tools.tools.answers import NextStep
-from mcp_batch_tools.tools.app import App, AppDep
+from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
+from mcp_batch_tools.tools.consent import AnsweredBefore, Earlier
 from mcp_batch_tools.tools.creation import Costs, NotCreated, not_created
 
 _NOTHING_OPEN = Reconciled([], frozenset())
 
 
+Identity = tuple[int, int, int, int]
+"""Of a file: device, inode, bytes, and the time of its last change in nanoseconds."""
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """Requests that were checked, what they cost, and what was sent of them before."""
+    """Requests that were checked, what they cost, and what was sent of them before.
+
+    `file` is the identity of the file that they come from, before it was read; None for requests given inline.
+    """
 
     source: Source
+    file: Identity | None
     plan: Plan
     estimate: Estimate
     costs: Costs
-    prior: Prior
     last_seq: int
-    refusal: NotCreated | None
+    prior: Prior
+    refusal: NotCreated | None = None
 
 
 async def prepare(
@@ -49,46 +58,87 @@ async def prepare(
     max_cost_usd: float | None,
     allow_duplicate: bool,
     app: AppDep,
-) -> Prepared | NotCreated:
+    caller: CallerDep,
+    earlier: Earlier,
+) -> Prepared | NotCreated | AnsweredBefore:
     """Check and price the requests of a create, and look up what was sent of them before; nothing is sent.
+
+    Where the question of this call was answered before, there is nothing to prepare. Where it was asked by this process
+    about the same file, what was checked and priced then is used again.
 
     Raises:
         Failure: requests are invalid or cannot be read, or the API or the ledger cannot be used.
     """
+    if earlier is not None:
+        return earlier
+    source = _source(app, requests, requests_file)
+    file = _identity(source)
+    reconciled: Reconciled | None = None
+    ready = _kept(app, caller, file)
+    if ready is None:
+        if retry_of is not None:
+            reconciled = await _reconciled(app)
+            blocking = _open_retry(reconciled, retry_of, allow_duplicate=allow_duplicate)
+            if blocking is not None:
+                return _unknown(app, reconciled, blocking, None, Prior([]), allow_duplicate=allow_duplicate)
+        checked = await _checked(app, source, file, retry_of, allow_duplicate=allow_duplicate)
+        if isinstance(checked, NotCreated):
+            return checked
+        ready = checked
+    refusal = _too_expensive(ready.estimate, ready.costs, [max_cost_usd, app.settings.max_cost_usd])
+    if not app.remembers:
+        return replace(ready, refusal=refusal)
+    reconciled = reconciled or await _reconciled(app)
+    prior = await look_up(
+        app.client,
+        app.ledger,
+        await app.scope(),
+        ready.plan,
+        reconciled,
+        allow_duplicate=allow_duplicate,
+        retry_of=retry_of,
+    )
+    refusal = refusal or await _sent_before(app, reconciled, prior, ready.costs, allow_duplicate=allow_duplicate)
+    return replace(ready, prior=prior, refusal=refusal)
+
+
+async def _checked(
+    app: App, source: Source, file: Identity | None, retry_of: str | None, *, allow_duplicate: bool
+) -> Prepared | NotCreated:
+    """The requests, selected where they retry a batch, checked and priced; the ledger is asked for nothing else."""
     settings = app.settings
     prices = load_prices(settings.prices)
-    source = _source(app, requests, requests_file)
-    reconciled: Reconciled | None = None
     selection = Selection(source, last_seq=0)
     if retry_of is not None:
-        reconciled = await _reconciled(app)
-        blocking = _open_retry(reconciled, retry_of, allow_duplicate=allow_duplicate)
-        if blocking is not None:
-            return _unknown(app, reconciled, blocking, None, Prior([]), allow_duplicate=allow_duplicate)
         selection = await _select(app, source, retry_of, allow_duplicate=allow_duplicate)
-        if selection.source is None:
-            return await _already_retried(app, retry_of, dict(enumerate(selection.earlier)))
-        source = selection.source
+    if selection.source is None:
+        return await _already_retried(app, retry_of or "", dict(enumerate(selection.earlier)))
     plan = await anyio.to_thread.run_sync(
-        partial(build_plan, source, anthropic_version=settings.anthropic_version, most_requests=app.most_requests)
+        partial(
+            build_plan, selection.source, anthropic_version=settings.anthropic_version, most_requests=app.most_requests
+        )
     )
     cost = await estimate(app.client, plan, prices)
-    costs = creation.costs_of(cost)
     prior = Prior.nothing(plan, allow_duplicate=allow_duplicate, retry_of=retry_of)
-    refusal = _too_expensive(cost, costs, [max_cost_usd, settings.max_cost_usd])
-    if app.remembers:
-        reconciled = reconciled or await _reconciled(app)
-        prior = await look_up(
-            app.client,
-            app.ledger,
-            await app.scope(),
-            plan,
-            reconciled,
-            allow_duplicate=allow_duplicate,
-            retry_of=retry_of,
-        )
-        refusal = refusal or await _sent_before(app, reconciled, prior, costs, allow_duplicate=allow_duplicate)
-    return Prepared(source, plan, cost, costs, prior, selection.last_seq, refusal)
+    return Prepared(selection.source, file, plan, cost, creation.costs_of(cost), selection.last_seq, prior)
+
+
+def _kept(app: App, caller: Caller, file: Identity | None) -> Prepared | None:
+    """What was checked and priced for the question of this call, unless its file has changed since."""
+    if caller.question is None:
+        return None
+    kept = app.open_questions.kept(caller.question, Prepared, app.now())
+    return kept if kept is not None and kept.file == file else None
+
+
+def _identity(source: Source) -> Identity | None:
+    if not isinstance(source, FileSource):
+        return None
+    try:
+        found = Path(source.name).stat()
+    except (OSError, ValueError):
+        return None  # reading it says why
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _source(app: App, requests: list[dict[str, Any]] | None, requests_file: str | None) -> Source:

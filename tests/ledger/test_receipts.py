@@ -83,7 +83,7 @@ async def test_a_receipt_says_how_it_was_consented_to_and_by_which_client(
 
 
 async def test_what_changes_nothing_leaves_no_receipt(
-    connect: Connect, sandbox: Sandbox, clock: Clock, state: Path
+    connect: Connect, sandbox: Sandbox, clock: Clock, state: Path, capsys: Capture
 ) -> None:
     running = sandbox.add_batch(3, key=KEY, status="in_progress")
     ended = sandbox.add_batch(3, key=KEY)
@@ -92,10 +92,11 @@ async def test_what_changes_nothing_leaves_no_receipt(
         await assistant.call("delete_message_batch", message_batch_id=running)
         await assistant.call("cancel_message_batch", message_batch_id=ended)
         await assistant.fail("delete_message_batch", message_batch_id="msgbatch_none")
+    assert not list(state.parent.glob("state*"))
     server = create_server(Settings.load(api_key=KEY), transport=SandboxTransport(sandbox), clock=clock)
     async with over_streams(server, "2026-07-28", {"elicitation": {}}) as raw:
         await raw.call("delete_message_batch", {"message_batch_id": ended}, answering("decline"))
-    assert not list(state.parent.glob("state*"))
+    assert receipts(capsys) == []
 
 
 class _Watching(SandboxTransport):

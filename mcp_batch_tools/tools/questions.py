@@ -1,0 +1,107 @@
+"""Questions on their way to the person and back.
+
+From 2026-07-28 on a question travels in the answer of a call, and the client calls again with the answer and a sealed
+state. Our codec puts the question into the envelope of that state: which one it was, when it was asked, and the facts
+that it named. So whoever receives the answer, this process or another one that shares the keys, knows what it is for.
+Before, a question is asked and answered within one call, and its facts never leave the process.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mcp.server.request_state import AESGCMRequestStateCodec, InvalidRequestState, RequestStateSecurity
+
+OPEN_SECONDS = 600.0
+"""How long an answer is accepted: about as long as a person may take to look something up."""
+_ENVELOPE_VERSION = 1
+_MOST_KEPT = 4
+"""What was worked out for a create of a million requests takes some 20 MB."""
+
+Work = TypeVar("Work")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that was put to the person: its id, when it was asked (milliseconds), and what it named.
+
+    `facts` are plain JSON. The words of the question are made of them alone, and a consent holds for them alone.
+    """
+
+    id: str
+    asked_at: int
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def new(cls, facts: Mapping[str, Any], now: int) -> "Question":
+        """A question that is asked now, with an id that nobody can guess."""
+        return cls(secrets.token_urlsafe(16), now, facts)
+
+
+current: ContextVar[Question | None] = ContextVar("question", default=None)
+"""The question that this call comes back with, or the one that it is about to ask."""
+
+
+class QuestionCodec:
+    """Seals the current question together with the state that the SDK keeps for itself; see `RequestStateCodec`."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._sealed = AESGCMRequestStateCodec(keys)
+
+    def seal(self, payload: bytes) -> str:
+        """The token that the client sends back with an answer."""
+        question = current.get()
+        envelope: dict[str, Any] = {"v": _ENVELOPE_VERSION, "state": payload.decode()}
+        if question is not None:
+            envelope["question"] = [question.id, question.asked_at, dict(question.facts)]
+        return self._sealed.seal(json.dumps(envelope).encode())
+
+    def unseal(self, token: str) -> bytes:
+        """What the SDK sealed; the question becomes the current one of this call.
+
+        Raises:
+            InvalidRequestState: the token was not made by this server or one that shares its keys and its version.
+        """
+        envelope = json.loads(self._sealed.unseal(token))
+        if envelope["v"] != _ENVELOPE_VERSION:
+            raise InvalidRequestState("envelope of another version")
+        question = envelope.get("question")
+        current.set(None if question is None else Question(*question))
+        state: str = envelope["state"]
+        return state.encode()
+
+
+def state_security(keys: Sequence[bytes] | None) -> RequestStateSecurity:
+    """How the state of open questions is sealed: by shared `keys` of 32 bytes or more, else by one of this process."""
+    return RequestStateSecurity(codec=QuestionCodec(keys or [os.urandom(32)]), ttl=OPEN_SECONDS)
+
+
+class OpenQuestions:
+    """What was worked out for questions that are not answered yet, so that an answer need not work it out again.
+
+    It holds the newest few, and each for as long as an answer to it is accepted. Losing one costs time, nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[int, object]] = {}
+
+    def keep(self, question: Question, work: object) -> None:
+        """Keep this until the question is answered."""
+        self._kept[question.id] = (question.asked_at, work)
+        while len(self._kept) > _MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+
+    def kept(self, question: Question, kind: type[Work], now: int) -> Work | None:
+        """What was kept for this question, or None where it is not there any more. `now` is in milliseconds."""
+        for old in [key for key, (asked_at, _) in self._kept.items() if now - asked_at > OPEN_SECONDS * 1000]:
+            del self._kept[old]
+        _, work = self._kept.get(question.id, (0, None))
+        return work if isinstance(work, kind) else None
+
+    def drop(self, question_id: str) -> None:
+        """The question is answered."""
+        self._kept.pop(question_id, None)
