@@ -24,6 +24,7 @@ class Server:
         self._errors = errors
         self._era = era
         self._number = 0
+        self.capabilities: dict[str, Any] = {}
         self.lines: list[str] = []
         if era == "2025-11-25":
             answer = self.ask("initialize", {"protocolVersion": era, "capabilities": {}, "clientInfo": CLIENT})
@@ -51,7 +52,7 @@ class Server:
             params["_meta"] = {
                 "io.modelcontextprotocol/protocolVersion": self._era,
                 "io.modelcontextprotocol/clientInfo": CLIENT,
-                "io.modelcontextprotocol/clientCapabilities": {},
+                "io.modelcontextprotocol/clientCapabilities": self.capabilities,
             }
         self.send({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params})
         assert self.process.stdout is not None

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import httpx2
@@ -24,6 +25,54 @@ class RawClient(Protocol):
 
     async def call(self, tool: str, arguments: dict[str, Any], answer: Answer) -> dict[str, Any] | None:
         """Call a tool, answer its question where there is one; the whole JSON-RPC answer, None where it left before."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A question of 2026-07-28 that waits for its answer, which can be given as often as one likes."""
+
+    tool: str
+    arguments: dict[str, Any]
+    questions: dict[str, Any]
+    state: str
+
+    @property
+    def message(self) -> str:
+        """What the person reads."""
+        (question,) = self.questions.values()
+        return str(question["params"]["message"])
+
+    def answered(self, choice: str | None) -> dict[str, Any]:
+        """The parameters of the call that comes back with this choice; None declines."""
+        said = {"action": "decline"} if choice is None else {"action": "accept", "content": {"choice": choice}}
+        return {
+            "name": self.tool,
+            "arguments": self.arguments,
+            "inputResponses": dict.fromkeys(self.questions, said),
+            "requestState": self.state,
+        }
+
+
+class Asking(Protocol):
+    """A client of 2026-07-28 that is asked, and answers when it likes."""
+
+    async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """One request and its answer."""
+
+
+async def question_of(client: Asking, tool: str, **arguments: Any) -> Pending:
+    """Call a tool, up to its question."""
+    said = await client.ask("tools/call", {"name": tool, "arguments": arguments})
+    assert said["result"]["resultType"] == "input_required", said
+    return Pending(tool, arguments, said["result"]["inputRequests"], said["result"]["requestState"])
+
+
+async def respond(client: Asking, pending: Pending, choice: str | None) -> dict[str, Any]:
+    """Answer a question; the structured content of what the tool answers."""
+    said = await client.ask("tools/call", pending.answered(choice))
+    assert not said["result"].get("isError"), said
+    facts: dict[str, Any] = said["result"]["structuredContent"]
+    return facts
 
 
 class _Streams:
@@ -79,17 +128,18 @@ class _Streams:
         self.asked.append(asked)
         return answer(asked)
 
+    async def ask_at_once(self, *params: dict[str, Any]) -> list[dict[str, Any]]:
+        """Calls that are all sent before the first answer is read; their answers in the order of the calls."""
+        first = self._number + 1
+        for one in params:
+            await self._send("tools/call", one)
+        answers = {message["id"]: message for message in [await self._receive() for _ in params]}
+        return [answers[first + number] for number in range(len(params))]
+
     async def _send(self, method: str, params: dict[str, Any]) -> None:
         self._number += 1
         if self._era == "2026-07-28":
-            params = {
-                **params,
-                "_meta": {
-                    "io.modelcontextprotocol/protocolVersion": self._era,
-                    "io.modelcontextprotocol/clientInfo": INFO,
-                    "io.modelcontextprotocol/clientCapabilities": self.capabilities,
-                },
-            }
+            params = {**params, "_meta": _meta(self.capabilities)}
         request = JSONRPCRequest(jsonrpc="2.0", id=self._number, method=method, params=params)
         await self._write.send(SessionMessage(request))
 
@@ -98,6 +148,14 @@ class _Streams:
         assert isinstance(received, SessionMessage)
         message: dict[str, Any] = received.message.model_dump(mode="json", by_alias=True, exclude_none=True)
         return message
+
+
+def _meta(capabilities: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": INFO,
+        "io.modelcontextprotocol/clientCapabilities": capabilities,
+    }
 
 
 def _reply(number: Any, said: dict[str, Any]) -> JSONRPCResponse | JSONRPCError:
@@ -121,21 +179,24 @@ class _Stateless:
         self.asked: list[dict[str, Any]] = []
 
     async def call(self, tool: str, arguments: dict[str, Any], answer: Answer) -> dict[str, Any] | None:
-        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
-        response = await self._http.post("/mcp", json=request)
-        said: dict[str, Any] = response.json()
+        return await self._post("tools/call", {"name": tool, "arguments": arguments}, "2025-11-25")
+
+    async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """One request of 2026-07-28, by a client that can ask, and its answer."""
+        return await self._post(method, {**params, "_meta": _meta({"elicitation": {}})}, "2026-07-28")
+
+    async def _post(self, method: str, params: dict[str, Any], era: str) -> dict[str, Any]:
+        headers = {"mcp-protocol-version": era, "mcp-method": method, "mcp-name": params["name"]}
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        said: dict[str, Any] = (await self._http.post("/mcp", json=request, headers=headers)).json()
         return said
 
 
 @asynccontextmanager
 async def over_stateless_http(server: MCPServer[Any]) -> AsyncIterator[_Stateless]:
-    """A client of 2025-11-25 whose abilities the server cannot know, since it keeps no session."""
+    """Clients over HTTP to a server that keeps no session, and so knows nothing of those of 2025-11-25."""
     app = server.streamable_http_app(stateless_http=True, json_response=True)
-    headers = {
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": "2025-11-25",
-        "host": "127.0.0.1:8000",
-    }
+    headers = {"accept": "application/json, text/event-stream", "host": "127.0.0.1:8000"}
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -28,7 +29,8 @@ from mcp_batch_tools.pricing.errors import InvalidPrices
 from mcp_batch_tools.requests.errors import BothGiven, InvalidRequests, SourceChanged
 from mcp_batch_tools.results.errors import SaveFailed, SaveProblem
 from mcp_batch_tools.submissions.errors import NothingToRetry, RetryUnreadable, UploadStalled
-from mcp_batch_tools.tools.words import guidance
+from mcp_batch_tools.tools.facts import CancelFacts, CreateFacts, DeleteFacts
+from mcp_batch_tools.tools.words import consent, guidance
 from mcp_batch_tools.tools.words.calls import TOOLS as TOOL_OF
 from mcp_batch_tools.tools.words.calls import Act, Call
 from mcp_batch_tools.tools.words.failures import NO_CONSENT, explain, explain_part, repeating_helps
@@ -257,6 +259,36 @@ def guided() -> Iterator[tuple[str, str]]:
     yield "delete", guidance.results_gone_message(batches()[-1])
     yield "delete, by the clock", guidance.results_gone_message(batches()[-1].model_copy(update={"archived_at": None}))
     yield "any question", NO_CONSENT
+    yield from consents()
+
+
+def consents() -> Iterator[tuple[str, str]]:
+    one, many = {"succeeded": 1}, {"succeeded": 4812, "errored": 88}
+    for counts in (one, many):
+        delete = DeleteFacts(BATCH, int(NOW.timestamp()), {"errored": 0, **counts})
+        saved = replace(delete, saved_to="/results/r.jsonl", saved_sha256="0")
+        for facts in (delete, saved, replace(delete, save_to="/results/r.jsonl")):
+            yield "question, delete", consent.delete_question(facts).message
+    for processing in (1, 4900):
+        cancel = CancelFacts(BATCH, int(NOW.timestamp()), {"processing": processing})
+        yield "question, cancel", consent.cancel_question(cancel).message
+    create = CreateFacts("f", 2, 1, "2.5", "genai-prices 0.2.3", "the API's count of 2 requests")
+    again = replace(create, sent_on=int(NOW.timestamp() * 1000), sent_as=BATCH)
+    for spending in (create, replace(create, max_cost_usd=None), again):
+        yield "question, create", consent.create_question(spending).message
+    for known in (True, False):
+        yield "cannot ask", consent.cannot_ask_message("require", known=known)
+    yield "declined", consent.declined_message("declined")
+    yield "changed, delete", consent.DELETE_CHANGED
+    yield "changed, cancel", consent.CANCEL_CHANGED
+    for changed in ("requests", "price", "sent"):
+        yield "changed, create", consent.create_changed_message(changed)
+    yield "answered before", consent.OUTCOME_UNKNOWN
+    yield "answered before", consent.CANCELED_BEFORE
+    for done in ("deleted", "canceled"):
+        yield "answered before", consent.nothing_done_message(done)
+    for ids in ([BATCH, BATCH], [BATCH], []):
+        yield "answered before", consent.created_before_message(ids, 2)
 
 
 def batches() -> list[MessageBatch]:

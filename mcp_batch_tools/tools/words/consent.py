@@ -69,7 +69,7 @@ def delete_question(facts: DeleteFacts) -> Elicit[DeleteChoice | SaveOrDeleteCho
         return Elicit(f"{batch} {saved} {until}", DeleteChoice)
     if facts.save_to is not None:
         first = f"will first be saved to {quote_untrusted(facts.save_to)}; only if that succeeds is the batch deleted."
-        return Elicit(f"{batch} {first} They {until}", DeleteChoice)
+        return Elicit(f"{batch} {first} {'It' if one else 'They'} {until}", DeleteChoice)
     return Elicit(f"{batch} {'was' if one else 'were'} never saved here and {until}", SaveOrDeleteChoice)
 
 
@@ -144,7 +144,7 @@ def create_changed_message(changed: Literal["requests", "price", "sent"]) -> str
     return f"Nothing was sent: {what} since the question was asked. {_ANEW}"
 
 
-def nothing_done_message(done: Literal["deleted", "canceled"]) -> str:
+def nothing_done_message(done: Literal["deleted", "canceled", "sent"]) -> str:
     """The first answer was a yes, and nothing could be done on it."""
     return f"{_BEFORE}, and nothing was {done} then. {_ANEW}"
 
@@ -153,6 +153,8 @@ def created_before_message(ids: list[str], parts: int) -> str:
     """What was created on the first answer, a yes, of so many batches."""
     if len(ids) == parts:
         return f"Created as {', '.join(ids)}. {_BEFORE}, and nothing more was sent."
+    if not ids:
+        return nothing_done_message("sent")
     return f"{_BEFORE}, and {len(ids)} of {parts} batches were created then. Nothing more was sent. {_ANEW}"
 
 
