@@ -106,7 +106,7 @@ async def cancel_message_batch(
     named = facts_named(decision.question, CancelFacts)
     if isinstance(decision, Refused):
         refusal = _cancel_answer(seen, decision.reason, decision.message, [])
-    elif named is not None and not named.name(seen):
+    elif named is not None and not named.describes(seen):
         refusal = _cancel_answer(seen, "changed", CANCEL_CHANGED, [cancel_step(seen.id)])
     else:
         try:

@@ -215,7 +215,7 @@ async def _changed(app: App, batch: MessageBatch, granted: Granted) -> NotDelete
     named = facts_named(granted.question, DeleteFacts)
     if named is None:
         return None
-    if not named.name(batch):
+    if not named.describes(batch):
         return _not_deleted(batch, "changed", DELETE_CHANGED, [delete_step(batch.id)])
     if named.saved_sha256 is not None and await verified_results(app, batch.id, named.saved_sha256) is None:
         return _not_deleted(batch, "results_not_saved", SAVED_FILE_CHANGED, [delete_step(batch.id)])

@@ -20,8 +20,8 @@ class DeleteFacts:
     saved_sha256: str | None = None
     save_to: str | None = None
 
-    def name(self, batch: MessageBatch) -> bool:
-        """Whether the batch is as it was named. The counts of one that has ended cannot move."""
+    def describes(self, batch: MessageBatch) -> bool:
+        """Whether the batch is still as it was named. The counts of one that has ended cannot move."""
         return (self.message_batch_id, self.created_at) == _identity(batch) and (
             self.counts == batch.request_counts.model_dump()
         )
@@ -43,8 +43,8 @@ class CancelFacts:
         """All requests of the batch."""
         return sum(self.counts.values())
 
-    def name(self, batch: MessageBatch) -> bool:
-        """Whether the batch is as it was named."""
+    def describes(self, batch: MessageBatch) -> bool:
+        """Whether the batch is still as it was named."""
         return (self.message_batch_id, self.created_at, self.total) == (*_identity(batch), batch.request_counts.total)
 
 
