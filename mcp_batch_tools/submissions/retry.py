@@ -1,6 +1,6 @@
 """Which requests of an earlier batch are worth sending again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +116,11 @@ async def select_for_retry(
     if earlier and await _first(SelectedSource(source, worth, sent, b"")) is not None:
         return Selection(None, last_seq, earlier)
     raise NothingToRetry(message_batch_id)
+
+
+def last_seq_of(retries: Iterable[Attempt]) -> int:
+    """The highest number that a retry of a batch has; 0 where there is none."""
+    return max((attempt.seq or 0 for attempt in retries if attempt.state != "not_created"), default=0)
 
 
 async def _first(source: SelectedSource) -> tuple[int, bytes] | None:

@@ -12,6 +12,7 @@ from pydantic import Field
 from mcp_batch_tools.api.models import MESSAGE_BATCH_ID_PATTERN
 from mcp_batch_tools.requests.plan import Plan
 from mcp_batch_tools.submissions.send import Sender, Submission, Terms
+from mcp_batch_tools.submissions.store import attempts_of_consent
 from mcp_batch_tools.tools import creation
 from mcp_batch_tools.tools.answers import answer, requests, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
@@ -179,8 +180,6 @@ async def _send(
 
 async def _answered_before(app: App, earlier: AnsweredBefore, label: str | None) -> Created | NotCreated:
     """What came of the first answer to a question; nothing is sent on another one."""
-    from mcp_batch_tools.submissions.store import attempts_of_consent
-
     named = CreateFacts(**earlier.question.facts)
     most = None if named.max_cost_usd is None else round(float(named.max_cost_usd), 4)
     costs = Costs(models=[], max_cost_usd=most, prices_of=named.prices_of, input_tokens_by=named.input_tokens_by)

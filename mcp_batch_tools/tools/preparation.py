@@ -18,8 +18,9 @@ from mcp_batch_tools.requests.plan import Plan, build_plan
 from mcp_batch_tools.requests.sources import FileSource, InlineSource, Source
 from mcp_batch_tools.submissions.lookup import Prior, look_up
 from mcp_batch_tools.submissions.reconcile import Reconciled, Unresolved, reconcile
-from mcp_batch_tools.submissions.retry import Selection, select_for_retry
+from mcp_batch_tools.submissions.retry import Selection, last_seq_of, select_for_retry
 from mcp_batch_tools.submissions.states import Attempt
+from mcp_batch_tools.submissions.store import attempts_of_retries
 from mcp_batch_tools.tools import creation
 from mcp_batch_tools.tools.acts import saved_results
 from mcp_batch_tools.tools.answers import NextStep
@@ -74,7 +75,7 @@ async def prepare(
     source = _source(app, requests, requests_file)
     file = _identity(source)
     reconciled: Reconciled | None = None
-    ready = _kept(app, caller, file)
+    ready = await _kept(app, caller, file, retry_of)
     if ready is None:
         if retry_of is not None:
             reconciled = await _reconciled(app)
@@ -123,12 +124,18 @@ async def _checked(
     return Prepared(selection.source, file, plan, cost, creation.costs_of(cost), selection.last_seq, prior)
 
 
-def _kept(app: App, caller: Caller, file: Identity | None) -> Prepared | None:
-    """What was checked and priced for the question of this call, unless its file has changed since."""
-    if caller.question is None:
+async def _kept(app: App, caller: Caller, file: Identity | None, retry_of: str | None) -> Prepared | None:
+    """What was checked and priced for the question of this call, unless its file or its retries have changed since."""
+    kept = None if caller.question is None else app.open_questions.kept(caller.question, Prepared, app.now())
+    if kept is None or kept.file != file:
         return None
-    kept = app.open_questions.kept(caller.question, Prepared, app.now())
-    return kept if kept is not None and kept.file == file else None
+    if retry_of is not None and app.remembers:
+        retries = await app.ledger.read(
+            partial(attempts_of_retries, scope=await app.scope(), message_batch_id=retry_of)
+        )
+        if last_seq_of(retries) > kept.last_seq:
+            return None
+    return kept
 
 
 def _identity(source: Source) -> Identity | None:

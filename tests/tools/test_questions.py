@@ -269,6 +269,37 @@ async def test_requests_that_another_call_sent_meanwhile_are_not_paid_again_with
     assert f"as {created['batches'][0]['id']}; this pays again." in fresh.message
 
 
+@pytest.mark.parametrize(("tokens", "sent"), [(10, True), (10_000_000, False)])
+async def test_requests_whose_price_another_server_finds_higher_than_the_question_said_are_not_sent(
+    sandbox: Sandbox, server: Callable[[], MCPServer[Any]], tokens: int, sent: bool
+) -> None:
+    async with over_stdio(server()) as one, over_stdio(server()) as two:
+        pending = await question_of(one, "create_message_batch", requests=[request("a", **DEAR)])
+        sandbox.faults.append(Fault("count_tokens", body=json.dumps({"input_tokens": tokens}).encode(), times=9))
+        facts = await respond(two, pending, "create")
+    assert creates(sandbox) == sent
+    assert sent or "their price has changed" in facts["message"]
+
+
+async def test_what_another_call_retried_meanwhile_is_not_retried_again(
+    sandbox: Sandbox, clock: Clock, server: Callable[[], MCPServer[Any]], requests_dir: Path
+) -> None:
+    name = write(requests_dir, [request("good", **DEAR), request("expired-1", **DEAR)])
+    async with over_stdio(server()) as client:
+        made = await respond(client, await question_of(client, "create_message_batch", requests_file=name), "create")
+        clock.advance(3600)
+        retry = {"requests_file": name, "retry_of": made["batches"][0]["id"]}
+        first, second = [await question_of(client, "create_message_batch", **retry) for _ in range(2)]
+        sandbox.received.clear()
+        retried = await respond(client, first, "create")
+        assert [one.method for one in sandbox.received] == ["GET", "POST"]
+        facts = await respond(client, second, "create")
+    assert retried["type"] == "message_batch_created"
+    assert facts["reason"] == "already_created"
+    assert facts["batches"] == retried["batches"]
+    assert creates(sandbox) == 1
+
+
 @pytest.mark.parametrize(
     ("tool", "change", "holds"),
     [
