@@ -216,6 +216,21 @@ async def test_a_file_that_was_rewritten_since_the_question_is_not_sent(
             assert (await respond(clients[-1], fresh, "create"))["type"] == "message_batch_created"
 
 
+async def test_a_file_that_was_rewritten_while_a_live_question_was_open_is_not_sent(
+    sandbox: Sandbox, server: Callable[[], MCPServer[Any]], requests_dir: Path, dear_file: str
+) -> None:
+    def rewriting(asked: dict[str, Any]) -> dict[str, Any] | None:
+        rewrite(requests_dir / dear_file, "another content")
+        return answering("accept")(asked)
+
+    async with over_streams(server(), "2025-11-25", {"elicitation": {}}) as client:
+        said = await client.call("create_message_batch", {"requests_file": dear_file}, rewriting)
+    assert said is not None
+    assert said["result"]["structuredContent"]["type"] == "message_batch_not_created"
+    assert "changed" in said["result"]["structuredContent"]["message"]
+    assert await held(sandbox) == []
+
+
 @pytest.mark.parametrize("choice", ["do not create", None])
 async def test_a_no_counts_for_a_file_that_became_cheap_meanwhile(
     sandbox: Sandbox, server: Callable[[], MCPServer[Any]], requests_dir: Path, dear_file: str, choice: str | None
