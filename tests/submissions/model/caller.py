@@ -192,7 +192,10 @@ class Caller:
         seen = {attempt.id: attempt.state for attempt in history}
         abandons = frozenset(attempt.id for attempt in decision.abandons)
         paid = part.retries or {part.fingerprint}
-        call = Call(frozenset(f"{self.workspace} {one}" for one in paid), seen, wish.again, abandons)
+        copies = frozenset(attempt.copy for attempt in history if attempt.state == "created")
+        call = Call(
+            frozenset(f"{self.workspace} {one}" for one in paid), decision.copy, seen, copies, wish.again, abandons
+        )
 
         def work(transaction: Transaction) -> Attempt | None:
             if not all(store.abandon(transaction, attempt, now) for attempt in decision.abandons):

@@ -110,6 +110,13 @@ WITHOUT: dict[str, Rules] = {
     "only a list of its workspace counts": Rules(one_list_for_each_workspace=False),
     "first the list, then the rows": Rules(list_before_rows=False),
     "what was deleted here counts as listed": Rules(instead=_only("1 = 0", statements.DELETED_SINCE)),
+    "a lease says how long a sender may be at work": Rules(
+        instead={
+            **_replaced("lease_expires_at = :lease_expires_at", "lease_expires_at = 0", statements.RENEW_LEASE),
+            **_replaced("lease_expires_at = :lease_expires_at", "lease_expires_at = 0", statements.MARK_SENT),
+            **_replaced(":lease_expires_at,", "0,", statements.CLAIM),
+        }
+    ),
     # what else fits
     "rivals stand against a find": Rules(instead=_only("1 = 0", statements.RIVALS)),
     "rivals that are being sent count": Rules(instead=_only("state <> 'claimed'", statements.RIVALS)),
@@ -134,13 +141,6 @@ WITHOUT: dict[str, Rules] = {
 """What the model is without each rule."""
 
 HARMLESS: dict[str, Rules] = {
-    "leases": Rules(
-        instead={
-            **_replaced("lease_expires_at = :lease_expires_at", "lease_expires_at = 0", statements.RENEW_LEASE),
-            **_replaced("lease_expires_at = :lease_expires_at", "lease_expires_at = 0", statements.MARK_SENT),
-            **_replaced(":lease_expires_at,", "0,", statements.CLAIM),
-        }
-    ),
     "a delete reconciles first": Rules(reconcile_before_delete=False),
     "what is not newer than the newest before does not fit": Rules(instead=_NO_TIMES),
 }

@@ -13,10 +13,15 @@ from tests.submissions.model.world import LATEST_SEEN, Batch, Post, World
 
 @dataclass(frozen=True)
 class Call:
-    """What a claim rested on: the requests it pays for, and the state in which the call saw each earlier attempt."""
+    """What a claim rested on: the requests it pays for, and the state in which the call saw each earlier attempt.
+
+    It is for `copy` of its content. `copies` are those that it saw as created: whoever asks again pays once more.
+    """
 
     paid: frozenset[str]
+    copy: int
     seen: Mapping[str, str]
+    copies: frozenset[int]
     again: bool
     abandons: frozenset[str]
 
@@ -76,7 +81,7 @@ class Truth:
         state = call.seen.get(first)
         if first in call.abandons or state == "forgotten" or (state == "created" and call.again):
             return
-        if first in self.abandoned:
+        if first in self.abandoned or (call.again and self.calls[first].copy in call.copies):
             return
         raise Violation(f"{first} and {second} were both paid for; the second saw the first as {state}")
 
