@@ -58,6 +58,7 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         self._lock = threading.Lock()
+        self._waits = _BUSY_SECONDS
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if os.name == "posix" and folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -142,7 +143,9 @@ class Database:
         if not same:
             raise LedgerError("replaced", path=str(self.path))
         with self._failures():
-            self._connection.execute(f"PRAGMA busy_timeout = {wait * 1000:.0f}")
+            if wait != self._waits:
+                self._connection.execute(f"PRAGMA busy_timeout = {wait * 1000:.0f}")
+                self._waits = wait
             with self._begun(kind):
                 return work(Transaction(self._connection))
 

@@ -43,6 +43,11 @@ class App:
         return self.open_client()
 
     @cached_property
+    def _remembered(self) -> set[str]:
+        """Workspaces that this process has written to the ledger."""
+        return set()
+
+    @cached_property
     def ledger(self) -> "Database":
         """Opened by the first act: to make it would delay the start of a server, and leave a trace of a mere look."""
         from mcp_batch_tools.ledger.database import Database
@@ -82,11 +87,12 @@ class App:
 
     async def scope_to_write(self) -> str:
         """The scope, remembered in the ledger, which is made where it is missing. Raises as `scope`."""
-        from mcp_batch_tools.ledger.workspaces import remember_workspace
-
         scope, credential = await self.scope(), self.settings.credential_scope
-        if scope != credential:
+        if scope not in {credential, *self._remembered}:
+            from mcp_batch_tools.ledger.workspaces import remember_workspace
+
             await self.ledger.write(lambda transaction: remember_workspace(transaction, credential, scope))
+            self._remembered.add(scope)
         return scope
 
     async def close(self) -> None:

@@ -83,7 +83,7 @@ async def _consent(batch: Seen, app: AppDep, caller: CallerDep) -> Elicit[Cancel
     if isinstance(batch, AnsweredBefore) or batch.processing_status != "in_progress":
         return None
     facts = facts_named(caller.question, CancelFacts) or cancel_facts(batch)
-    return decision_or_question(app, caller, cancel_question(facts), facts)
+    return decision_or_question(app, caller, facts, cancel_question)
 
 
 async def cancel_message_batch(

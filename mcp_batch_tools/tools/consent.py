@@ -9,6 +9,7 @@ is used up as well. A call that comes back with a question that was answered bef
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -98,17 +99,18 @@ def can_be_asked(app: App, caller: Caller) -> bool:
 
 
 def decision_or_question(
-    app: App, caller: Caller, question: Elicit[Any] | None, facts: Facts | None
+    app: App, caller: Caller, facts: Named | None, words: Callable[[Named], Elicit[Any]]
 ) -> Elicit[Any] | Decision:
-    """The question where the person must be asked, else the decision. Both are None where nothing can be lost."""
+    """The question where the person must be asked, else the decision. Without facts nothing can be lost."""
     settings, policy = app.settings, app.settings.destructive
-    if question is None or facts is None:
+    if facts is None:
         return Granted("nothing to lose")
     if policy == "allow":
         return Granted("policy allow")
     ability = caller.ability
     if ability == "able":
         caller.ask(asdict(facts))
+        question = words(facts)
         return Elicit(f"{question.message} {SANDBOX_NOTE}", question.schema) if settings.sandbox else question
     if policy == "ask" and ability == "unable":
         return Granted("host approval")

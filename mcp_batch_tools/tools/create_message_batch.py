@@ -58,7 +58,7 @@ async def _consent(
         if most is not None and most <= Decimal(str(app.settings.ask_above_usd)):
             return Granted("below the approval threshold")
         facts = _facts(ready)
-    decision = decision_or_question(app, caller, create_question(facts), facts)
+    decision = decision_or_question(app, caller, facts, create_question)
     if caller.question is not None:
         app.open_questions.keep(caller.question, ready)
     return decision

@@ -123,7 +123,7 @@ async def _consent(
         except PathNotAllowed:
             return None  # the tool says so, and nothing is done
         facts = await _facts(app, caller, batch, save_to)
-    return decision_or_question(app, caller, delete_question(facts) if facts else None, facts)
+    return decision_or_question(app, caller, facts, delete_question)
 
 
 async def _facts(app: App, caller: Caller, batch: MessageBatch, save_to: str | None) -> DeleteFacts | None:
