@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
 from mcp_batch_tools.clock import from_milliseconds
+from mcp_batch_tools.pricing.amounts import format_usd
 from mcp_batch_tools.pricing.estimates import Estimate
 from mcp_batch_tools.requests.sizes import BYTES_A_TOKEN, BYTES_A_TOKEN_OF_DOCUMENTS, TOKENS_AN_IMAGE
 from mcp_batch_tools.submissions.reconcile import Unresolved
@@ -157,13 +159,13 @@ def costs_of(estimate: Estimate) -> Costs:
 
 
 def cost_in_words(estimate: Estimate) -> str:
-    """`2.5000 USD if every answer is as long as max_tokens allows, by the prices of 2026-09-20`."""
+    """`2.50 USD if every answer is as long as max_tokens allows, by the prices of 2026-09-20`."""
     if estimate.max_cost_usd is None:
         unlisted = ", ".join(quote_name(model.model) for model in estimate.models if model.max_cost_usd is None)
         return f"the cost is unknown, since the prices of {estimate.prices_of} do not list {unlisted}"
     fees = ", without the fees and results of server tools," if estimate.fees else ""
     return (
-        f"{estimate.max_cost_usd:,.4f} USD{fees} if every answer is as long as max_tokens allows, by the prices of "
+        f"{format_usd(estimate.max_cost_usd)}{fees} if every answer is as long as max_tokens allows, by the prices of "
         f"{estimate.prices_of}"
     )
 
@@ -275,6 +277,6 @@ def not_everything(why: str, so_far: str, *, repeating_helps: bool) -> str:
 def too_expensive(estimate: Estimate, limit: float) -> str:
     """The requests could cost more than `limit`, in USD."""
     return (
-        f"Nothing was sent: {cost_in_words(estimate)}, and the limit is {limit:,.4f} USD. Fewer requests or a smaller "
-        "max_tokens cost less; the user can raise the limit."
+        f"Nothing was sent: {cost_in_words(estimate)}, and the limit is {format_usd(Decimal(str(limit)))}. Fewer "
+        "requests or a smaller max_tokens cost less; the user can raise the limit."
     )

@@ -11,6 +11,7 @@ from pydantic import Field
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId
 from mcp_batch_tools.api.untrusted import quote_name
 from mcp_batch_tools.ledger.errors import LedgerError
+from mcp_batch_tools.pricing.amounts import format_usd
 from mcp_batch_tools.pricing.prices import Prices, load_prices
 from mcp_batch_tools.results.download import SavedFile, save_results
 from mcp_batch_tools.results.formats import SUFFIXES
@@ -189,9 +190,7 @@ def _priced(summary: ResultSummary, prices: Prices) -> tuple[list[ModelTokens], 
 
 def _cost_in_words(cost: Decimal | None, tokens: list[ModelTokens], prices: Prices) -> str:
     if cost is not None:
-        return (
-            f"They cost {cost.quantize(_CENTI_CENT):,} USD by the prices of {prices.date}, server tools not included."
-        )
+        return f"They cost {format_usd(cost)} by the prices of {prices.date}, server tools not included."
     unlisted = [row.model for row in tokens if row.cost_usd is None]
     unknown = ", ".join(unlisted[:3]) + (f" and {len(unlisted) - 3} more" if len(unlisted) > 3 else "")
     return f"What they cost is unknown: the prices of {prices.date} do not list {unknown}."

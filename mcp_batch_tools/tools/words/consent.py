@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from mcp_batch_tools.api.models import RESULTS_LAST
 from mcp_batch_tools.api.untrusted import quote_untrusted
 from mcp_batch_tools.clock import from_milliseconds
+from mcp_batch_tools.pricing.amounts import format_usd
 from mcp_batch_tools.tools.facts import CancelFacts, CreateFacts, DeleteFacts
 
 
@@ -89,8 +90,8 @@ def create_question(facts: CreateFacts) -> Elicit[CreateChoice]:
     cost = "What they cost is unknown, since a model has no known price"
     if facts.max_cost_usd is not None:
         cost = (
-            f"They cost {Decimal(facts.max_cost_usd):,.2f} USD if every answer is as long as max_tokens allows, by the "
-            f"prices of {facts.prices_of}"
+            f"They cost {format_usd(Decimal(facts.max_cost_usd))} if every answer is as long as max_tokens allows, by "
+            f"the prices of {facts.prices_of}"
         )
     before = ""
     if facts.sent_on is not None:
