@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import anyio.to_thread
 
 from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse
 from mcp_batch_tools.api.models import MessageBatch
-from mcp_batch_tools.clock import milliseconds
+from mcp_batch_tools.clock import from_milliseconds, milliseconds
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.results.publishing import sha256_of, size_of
 from mcp_batch_tools.tools.app import App, Caller
@@ -105,6 +106,21 @@ async def complete_open_receipts(app: App, action: "Action", message_batch_id: s
         # It stays open. What is being told does not depend on it, and must not turn into an error for it.
         _log.warning("Open receipts cannot be completed: %s", error)
         return False
+
+
+async def deleted_here(app: App, message_batch_id: str) -> datetime | None:
+    """When this installation deleted a batch; None where its receipts do not say that it did, or cannot be read."""
+    if not app.remembers:
+        return None
+    from mcp_batch_tools.ledger.receipts import done_at
+
+    try:
+        scope = await app.scope()
+        time = await app.ledger.read(lambda transaction: done_at(transaction, scope, "delete", message_batch_id))
+    except LedgerError as error:
+        _log.warning("Receipts cannot be read: %s", error)
+        return None
+    return None if time is None else from_milliseconds(time)
 
 
 async def saved_results(app: App, message_batch_id: str) -> "SavedFile | None":

@@ -150,9 +150,14 @@ class Caller:
         await self._context.report_progress(progress, total, message)
 
 
-async def _app(context: _ANY_CONTEXT) -> App:
+def app_of(context: _ANY_CONTEXT) -> App:
+    """The server's parts, from the SDK's context of a call."""
     app: App = context.request_context.lifespan_context
     return app
+
+
+async def _app(context: _ANY_CONTEXT) -> App:
+    return app_of(context)
 
 
 async def _caller(context: _ANY_CONTEXT, app: Annotated[App, Resolve(_app)]) -> Caller:

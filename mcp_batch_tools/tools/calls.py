@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from importlib import import_module
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -15,9 +16,11 @@ from mcp_types import CallToolResult, TextContent
 from pydantic import ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from mcp_batch_tools.api.errors import ApiError
 from mcp_batch_tools.errors import Failure
 from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
 from mcp_batch_tools.tools.answers import answer
+from mcp_batch_tools.tools.app import app_of
 from mcp_batch_tools.tools.words.arguments import explain_arguments
 from mcp_batch_tools.tools.words.calls import ACTS, Call
 from mcp_batch_tools.tools.words.failures import NO_CONSENT, explain
@@ -123,7 +126,8 @@ class ToolCalls:
             cause = error.__cause__
             if not isinstance(cause, Failure):
                 raise
-            call = Call(ACTS[self._name], meant, self._settings.key_source)
+            act, deleted_at = ACTS[self._name], await self._deleted_at(cause, meant, context)
+            call = Call(act, meant, self._settings.key_source, deleted_at=deleted_at)
             raise ToolError(self._marked(explain(cause, call))) from cause
         except ToolError as error:
             # The tools raise none: it comes from arguments that do not fit, or from an answer to a question that
@@ -135,6 +139,17 @@ class ToolCalls:
             # The client answered a question with an error, or was gone.
             raise ToolError(self._marked(NO_CONSENT)) from error
         return self._checked(result) if isinstance(result, CallToolResult) else result
+
+    async def _deleted_at(
+        self, error: Failure, arguments: Mapping[str, Any], context: Context[Any, Any]
+    ) -> datetime | None:
+        """When this installation deleted the batch that the API says is gone, where its receipts say so."""
+        message_batch_id = arguments.get("message_batch_id")
+        if not isinstance(error, ApiError) or not error.gone or not isinstance(message_batch_id, str):
+            return None
+        from mcp_batch_tools.tools.acts import deleted_here
+
+        return await deleted_here(app_of(context), message_batch_id)
 
     def _marked(self, text: str) -> str:
         """Text on its way out: no secret in it, and the sandbox named where it answers."""

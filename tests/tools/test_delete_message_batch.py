@@ -212,3 +212,21 @@ async def test_a_404_of_something_in_between_is_not_taken_for_a_batch_that_is_go
         said = await assistant.fail("delete_message_batch", message_batch_id=batch)
     assert "gone" not in said
     assert "ANTHROPIC_BASE_URL" in said
+
+
+async def test_a_second_delete_is_told_when_this_installation_made_the_first(
+    connect: Connect, sandbox: Sandbox, clock: Clock, era: str
+) -> None:
+    ours, anothers = sandbox.add_batch(3, key=KEY), sandbox.add_batch(3, key=KEY)
+    async with connect(era) as assistant:
+        await assistant.call("delete_message_batch", message_batch_id=ours)
+        sandbox.remove_batch(anothers, key=KEY)
+        clock.advance(3600)
+        known = await assistant.fail("delete_message_batch", message_batch_id=ours)
+        looked_at = await assistant.fail("get_message_batch", message_batch_id=ours)
+        unknown = await assistant.fail("delete_message_batch", message_batch_id=anothers)
+    for told in (known, looked_at):
+        assert "this installation deleted it on 2026-11-03 09:00 UTC" in told
+        assert "never" not in told
+    assert "or was never in the workspace of this key" in unknown
+    assert "list_message_batches" in known
