@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 import anyio
 import httpx2
-from pydantic import ValidationError
 
 from mcp_batch_tools import __version__
 from mcp_batch_tools.api.errors import (
@@ -27,14 +26,12 @@ from mcp_batch_tools.api.exchange import (
     ResultStream,
     api_error,
     invalid_response,
+    parsed,
     raise_no_response,
     read_large_pieces,
     redact_headers,
     redacted,
-    request_id_of,
     result_stream,
-    retry_after,
-    time_of,
     unusable_setup,
     whole_body,
     workspace_of,
@@ -163,12 +160,14 @@ class BatchClient:
         """
         start = self._clock.monotonic()
         while True:
-            batch, hint = await self._retrieve(message_batch_id)
+            batch = await self.retrieve(message_batch_id)
             elapsed = self._clock.monotonic() - start
             yield batch, elapsed
             if batch.ended or elapsed >= seconds:
                 return
-            await self._clock.sleep(min(hint, seconds - elapsed))
+            lowest, highest = _POLL_BOUNDS
+            hint = _POLLING if batch.retry_after is None else batch.retry_after
+            await self._clock.sleep(min(max(hint, lowest), highest, seconds - elapsed))
 
     async def list(self, *, limit: int, after_id: str | None = None, before_id: str | None = None) -> MessageBatchPage:
         """One page, newest first; `limit` 1 to 1,000; `after_id` asks for what is older than that batch."""
@@ -215,15 +214,6 @@ class BatchClient:
         finally:
             await response.aclose()
 
-    async def _retrieve(self, message_batch_id: str) -> tuple[MessageBatch, float]:
-        hints: dict[str, str] = {}
-        batch = await self._repeated(
-            lambda: self._call(MessageBatch, "retrieve", "GET", message_batch_id, answer_headers=hints)
-        )
-        lowest, highest = _POLL_BOUNDS
-        hint = retry_after(hints, self._clock.now())
-        return batch, min(max(_POLLING if hint is None else hint, lowest), highest)
-
     async def _repeated(
         self, attempt: Callable[[], Awaitable[Result]], safe: Callable[[BatchError], bool] = lambda _: True
     ) -> Result:
@@ -237,7 +227,6 @@ class BatchClient:
         message_batch_id: str | None,
         *,
         suffix: str = "",
-        answer_headers: dict[str, str] | None = None,
         **options: Any,
     ) -> Model:
         """Send one request, and parse its whole answer."""
@@ -250,17 +239,7 @@ class BatchClient:
                     await response.aclose()
         except TimeoutError:
             raise NoResponse("timeout", endpoint=endpoint, sent=True) from None
-        if answer_headers is not None:
-            answer_headers.update(response.headers)
-        try:
-            answer = model.model_validate_json(redacted(body, self._redact))
-        except ValidationError as error:
-            problems = error.errors(include_input=False, include_url=False, include_context=False)
-            where = ".".join(str(part) for part in problems[0]["loc"])
-            text = f"{where}: {problems[0]['msg']}" if where else problems[0]["msg"]
-            raise invalid_response(endpoint, response, "schema", text) from None
-        answer._api_time = time_of(response)
-        answer._request_id = (request_id_of(response) or "")[:200] or None
+        answer = parsed(model, endpoint, response, redacted(body, self._redact), self._clock.now())
         if message_batch_id is not None and getattr(answer, "id", message_batch_id) != message_batch_id:
             raise invalid_response(endpoint, response, "other_batch")
         return answer

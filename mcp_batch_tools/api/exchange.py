@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from socket import gaierror
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import httpcore2
 import httpx2
+from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from mcp_batch_tools.api.errors import (
@@ -24,10 +25,12 @@ from mcp_batch_tools.api.errors import (
     SetupProblem,
     UnusableSetup,
 )
+from mcp_batch_tools.api.models import FromApi
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,20}/(\d{1,18}|\*)", re.ASCII)
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
+Model = TypeVar("Model", bound=FromApi)
 _LARGEST_BODY = 32 * 1024 * 1024  # a full page of 1,000 batches is below 1 MB
 
 
@@ -102,6 +105,25 @@ def redact_headers(response: httpx2.Response, redact: Callable[[str], str]) -> N
     for name, value in response.headers.items():
         if (clean := redact(value)) != value:
             response.headers[name] = clean
+
+
+def parsed(model: type[Model], endpoint: Operation, response: httpx2.Response, body: bytes, now: datetime) -> Model:
+    """The answer that a body holds, with the time, the id and the polling hint that its headers give.
+
+    Raises:
+        InvalidResponse: it is not what the API promises.
+    """
+    try:
+        answer = model.model_validate_json(body)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        where = ".".join(str(part) for part in problems[0]["loc"])
+        text = f"{where}: {problems[0]['msg']}" if where else problems[0]["msg"]
+        raise invalid_response(endpoint, response, "schema", text) from None
+    answer._api_time = time_of(response)
+    answer._retry_after = retry_after(response.headers, now)
+    answer._request_id = (request_id_of(response) or "")[:200] or None
+    return answer
 
 
 def redacted(body: bytes, redact: Callable[[str], str]) -> bytes:

@@ -47,6 +47,7 @@ class FromApi(BaseModel):
 
     _request_id: str | None = PrivateAttr(None)
     _api_time: datetime | None = PrivateAttr(None)
+    _retry_after: float | None = PrivateAttr(None)
 
     @property
     def request_id(self) -> str | None:
@@ -57,6 +58,11 @@ class FromApi(BaseModel):
     def api_time(self) -> datetime | None:
         """The time of day by the API's clock, from the `Date` of the answer; None where it has none."""
         return self._api_time
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which the API wants to be asked again; None where it does not say."""
+        return self._retry_after
 
 
 class RequestCounts(FromApi):
