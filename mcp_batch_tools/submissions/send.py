@@ -14,7 +14,7 @@ from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchPage
 from mcp_batch_tools.clock import milliseconds
 from mcp_batch_tools.errors import Failure
-from mcp_batch_tools.ledger.consents import use_consent
+from mcp_batch_tools.ledger.consents import use_consent, used_consent
 from mcp_batch_tools.ledger.database import Database, Transaction
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.requests.plan import Plan, body, body_length
@@ -177,14 +177,24 @@ class Sender:
             if not all(store.abandon(transaction, attempt, now) for attempt in decision.abandons):
                 return None  # more is known of one of them by now
             claimed = store.claim(transaction, wanted, now)
-            first = claimed is not None and not self._claimed
-            if first and terms.consent_id and use_consent(transaction, terms.consent_id, "create", "granted", now):
-                raise _ConsentUsed
+            self._use_consent(transaction, claimed, now)
             return claimed
 
         attempt = await self._database.write(work, durable=True)
         self._claimed = self._claimed or attempt is not None
         return attempt
+
+    def _use_consent(self, transaction: Transaction, claimed: Attempt | None, now: int) -> None:
+        """Use up the consent with the first claim. Raises `_ConsentUsed`, also where that is why nothing was claimed."""
+        consent_id = self._terms.consent_id
+        if consent_id is None or self._claimed:
+            return
+        if claimed is None:
+            used = used_consent(transaction, consent_id)
+        else:
+            used = use_consent(transaction, consent_id, "create", "granted", now)
+        if used is not None:
+            raise _ConsentUsed
 
     async def _answered(self, attempt: Attempt, batch: MessageBatch) -> Attempt:
         listed, now = listed_batch(batch), milliseconds(self._client.now())

@@ -33,6 +33,7 @@ from mcp_batch_tools.tools.consent import (
     Earlier,
     Granted,
     Refused,
+    answer_before,
     can_be_asked,
     decision_from,
     decision_or_question,
@@ -94,8 +95,19 @@ class DeleteAnswer(TaggedAnswer[Annotated[Deleted | NotDeleted, Field(discrimina
     """The answer of `delete_message_batch`."""
 
 
-async def _look(message_batch_id: str, app: AppDep, earlier: Earlier) -> MessageBatch | Deleted | AnsweredBefore:
-    return earlier or await _retrieve(app, message_batch_id)
+async def _look(
+    message_batch_id: str, app: AppDep, caller: CallerDep, earlier: Earlier
+) -> MessageBatch | Deleted | AnsweredBefore:
+    if earlier is not None:
+        return earlier
+    try:
+        return await _retrieve(app, message_batch_id)
+    except ApiError as error:
+        # Another call may have acted on the same answer since it was looked up.
+        meanwhile = await answer_before(app, caller.question) if error.gone else None
+        if meanwhile is None:
+            raise
+        return meanwhile
 
 
 async def _retrieve(app: App, message_batch_id: str) -> MessageBatch | Deleted:

@@ -55,9 +55,8 @@ class QuestionCodec:
     def seal(self, payload: bytes) -> str:
         """The token that the client sends back with an answer."""
         question = current.get()
-        envelope: dict[str, Any] = {"v": _ENVELOPE_VERSION, "state": payload.decode()}
-        if question is not None:
-            envelope["question"] = [question.id, question.asked_at, dict(question.facts)]
+        named = question and [question.id, question.asked_at, dict(question.facts)]
+        envelope = {"v": _ENVELOPE_VERSION, "question": named, "state": payload.decode()}
         return self._sealed.seal(json.dumps(envelope).encode())
 
     def unseal(self, token: str) -> bytes:
@@ -69,8 +68,8 @@ class QuestionCodec:
         envelope = json.loads(self._sealed.unseal(token))
         if envelope["v"] != _ENVELOPE_VERSION:
             raise InvalidRequestState("envelope of another version")
-        question = envelope.get("question")
-        current.set(None if question is None else Question(*question))
+        named = envelope["question"]
+        current.set(named and Question(*named))
         state: str = envelope["state"]
         return state.encode()
 

@@ -2,8 +2,10 @@
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import anyio
 import httpx2
 import pytest
 from mcp.server.mcpserver import MCPServer
+from mcp.server.request_state import AESGCMRequestStateCodec
 
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from mcp_batch_tools.server import create_server
@@ -114,25 +117,65 @@ async def test_the_first_answer_counts_and_every_other_is_told_what_came_of_it(
         assert created[0]["processing_status"] == ("canceling" if first == "yes" else "in_progress")
 
 
+class Together(SandboxTransport):
+    """Holds the answers to GETs until so many have come, once it is told to: then no call knows of another's act."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        super().__init__(sandbox)
+        self._left = 0
+        self._all = anyio.Event()
+
+    def hold(self, calls: int) -> None:
+        self._left, self._all = calls, anyio.Event()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        if request.method == "GET" and self._left:
+            self._left -= 1
+            if not self._left:
+                self._all.set()
+            with anyio.fail_after(20):
+                await self._all.wait()
+        return response
+
+
+class Between(SandboxTransport):
+    """Lets something happen before the next GET, once it is told to."""
+
+    happens: Callable[[], Awaitable[object]] | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.method == "GET" and self.happens is not None:
+            happens, self.happens = self.happens, None
+            await happens()
+        return await super().handle_async_request(request)
+
+
 @pytest.mark.parametrize("tool", YES)
-@pytest.mark.parametrize("others", [[], ["no"]])
-async def test_of_answers_that_come_at_once_one_counts(
-    sandbox: Sandbox, server: Callable[[], MCPServer[Any]], tool: str, others: list[str]
-) -> None:
-    async with over_streams(server(), "2026-07-28", {"elicitation": {}}) as client:
+@pytest.mark.parametrize("answers", ["yes yes yes yes", "no yes yes", "yes no yes"])
+async def test_of_answers_that_come_at_once_one_counts(sandbox: Sandbox, clock: Clock, tool: str, answers: str) -> None:
+    transport = Together(sandbox)
+    server = create_server(Settings.load(api_key=KEY), transport=transport, clock=clock)
+    async with over_streams(server, "2026-07-28", {"elicitation": {}}) as client:
         pending = await question_of(client, tool, **arguments_of(tool, sandbox))
+        choices = [YES[tool] if word == "yes" else NO[tool] for word in answers.split()]
+        reading = choices if tool != "create_message_batch" else [one for one in choices if one == "create"]
         sandbox.received.clear()
-        every = [pending.answered(NO[tool]) for _ in others] + [pending.answered(YES[tool])] * 4
-        answers = await client.ask_at_once(*every)
-    assert sum(one.method in {"POST", "DELETE"} and "count_tokens" not in one.path for one in sandbox.received) <= 1
-    assert not any("error" in said or said["result"].get("isError") for said in answers), answers
+        transport.hold(len(reading))
+        told = await client.ask_at_once(*[pending.answered(choice) for choice in choices])
+        again = await respond(client, pending, YES[tool])
+    assert not any("error" in said or said["result"].get("isError") for said in told), told
+    assert acts(sandbox) == (again.get("reason") != "declined" and again.get("outcome") != "declined")
 
 
-async def test_answers_to_two_servers_at_once_make_one_batch(
-    sandbox: Sandbox, server: Callable[[], MCPServer[Any]]
-) -> None:
-    async with over_stdio(server()) as one, over_stdio(server()) as two:
+async def test_answers_to_two_servers_at_once_make_one_batch(sandbox: Sandbox, clock: Clock) -> None:
+    transport = Together(sandbox)
+    servers = [
+        create_server(Settings.load(api_key=KEY), transport=transport, clock=clock, state_keys=SHARED) for _ in range(2)
+    ]
+    async with over_stdio(servers[0]) as one, over_stdio(servers[1]) as two:
         pending = await question_of(one, "create_message_batch", **arguments_of("create_message_batch", sandbox))
+        transport.hold(2)
         async with anyio.create_task_group() as at_once:
             for client in (one, two):
                 at_once.start_soon(respond, client, pending, "create")
@@ -141,12 +184,39 @@ async def test_answers_to_two_servers_at_once_make_one_batch(
     assert [facts["batches"] for facts in told] == [told[0]["batches"]] * 2
 
 
+@pytest.mark.parametrize("tool", YES)
+async def test_an_answer_that_another_server_acts_on_while_this_one_looks_does_nothing_here(
+    sandbox: Sandbox, clock: Clock, server: Callable[[], MCPServer[Any]], tool: str
+) -> None:
+    transport = Between(sandbox)
+    here = create_server(Settings.load(api_key=KEY), transport=transport, clock=clock, state_keys=SHARED)
+    async with over_stdio(here) as one, over_stdio(server()) as two:
+        pending = await question_of(one, tool, **arguments_of(tool, sandbox))
+        transport.happens = partial(respond, two, pending, YES[tool])
+        facts = await respond(one, pending, YES[tool])
+        then = await respond(one, pending, YES[tool])
+    assert sum(one.method != "GET" and "count_tokens" not in one.path for one in sandbox.received) == 1
+    assert came_to(facts) == came_to({**then, "outcome": "already_canceling"} if "outcome" in then else then)
+
+
 async def test_a_server_that_does_not_share_the_keys_takes_no_answer(sandbox: Sandbox, clock: Clock) -> None:
     settings = Settings.load(api_key=KEY)
     servers = [create_server(settings, transport=SandboxTransport(sandbox), clock=clock) for _ in range(2)]
     async with over_stdio(servers[0]) as one, over_stdio(servers[1]) as two:
         pending = await question_of(one, "delete_message_batch", **arguments_of("delete_message_batch", sandbox))
         said = await two.ask("tools/call", pending.answered("delete"))
+    assert said["error"]["code"] == -32602
+    assert acts(sandbox) == 0
+
+
+@pytest.mark.parametrize("plain", [b"{}", json.dumps({"v": 0, "question": None, "state": "{}"}).encode()])
+async def test_a_state_that_another_program_or_version_sealed_with_the_same_keys_is_refused(
+    sandbox: Sandbox, server: Callable[[], MCPServer[Any]], plain: bytes
+) -> None:
+    async with over_stdio(server()) as client:
+        pending = await question_of(client, "delete_message_batch", **arguments_of("delete_message_batch", sandbox))
+        foreign = replace(pending, state=AESGCMRequestStateCodec(SHARED).seal(plain))
+        said = await client.ask("tools/call", foreign.answered("delete"))
     assert said["error"]["code"] == -32602
     assert acts(sandbox) == 0
 
@@ -284,6 +354,20 @@ async def test_requests_that_another_call_sent_meanwhile_are_not_paid_again_with
     assert f"as {created['batches'][0]['id']}; this pays again." in fresh.message
 
 
+async def test_requests_that_another_call_sent_meanwhile_are_told_as_sent(
+    sandbox: Sandbox, server: Callable[[], MCPServer[Any]], dear_file: str
+) -> None:
+    async with over_stdio(server()) as client:
+        first, *others = [await question_of(client, "create_message_batch", requests_file=dear_file) for _ in range(3)]
+        created = await respond(client, first, "create")
+        told = [
+            await respond(client, pending, choice) for pending, choice in zip(others, ("create", None), strict=True)
+        ]
+    assert [facts["reason"] for facts in told] == ["already_created", "declined"]
+    assert told[0]["batches"] == created["batches"]
+    assert creates(sandbox) == 1
+
+
 @pytest.mark.parametrize(("tokens", "sent"), [(10, True), (10_000_000, False)])
 async def test_requests_whose_price_another_server_finds_higher_than_the_question_said_are_not_sent(
     sandbox: Sandbox, server: Callable[[], MCPServer[Any]], tokens: int, sent: bool
@@ -384,6 +468,21 @@ async def test_a_yes_whose_intent_cannot_be_written_does_nothing_and_is_not_used
         ("cancellation_requested", None, None),
         (None, None, "message_batch_created"),
     }
+
+
+async def test_a_no_that_cannot_be_written_down_is_told_as_a_no(
+    sandbox: Sandbox, server: Callable[[], MCPServer[Any]], tmp_path: Path
+) -> None:
+    async with over_stdio(server()) as client:
+        for _ in range(2):
+            arguments = arguments_of("delete_message_batch", sandbox)
+            facts = await respond(client, await question_of(client, "delete_message_batch", **arguments), "keep")
+            with closing(sqlite3.connect(tmp_path / "state" / "ledger.db", isolation_level=None)) as ledger:
+                ledger.execute(
+                    "CREATE TRIGGER IF NOT EXISTS full BEFORE INSERT ON consents BEGIN SELECT RAISE(ABORT, 'full'); END"
+                )
+    assert facts["reason"] == "declined"
+    assert len(rows(tmp_path, "consents")) == 1
 
 
 @pytest.mark.parametrize(
