@@ -185,7 +185,7 @@ class Sender:
         return attempt
 
     def _use_consent(self, transaction: Transaction, claimed: Attempt | None, now: int) -> None:
-        """Use up the consent with the first claim. Raises `_ConsentUsed`, also where that is why nothing was claimed."""
+        """Use up the consent with the first claim. Raises `_ConsentUsed`, also where this is why there is none."""
         consent_id = self._terms.consent_id
         if consent_id is None or self._claimed:
             return

@@ -209,13 +209,15 @@ async def test_a_server_that_does_not_share_the_keys_takes_no_answer(sandbox: Sa
     assert acts(sandbox) == 0
 
 
-@pytest.mark.parametrize("plain", [b"{}", json.dumps({"v": 0, "question": None, "state": "{}"}).encode()])
-async def test_a_state_that_another_program_or_version_sealed_with_the_same_keys_is_refused(
-    sandbox: Sandbox, server: Callable[[], MCPServer[Any]], plain: bytes
+@pytest.mark.parametrize("change", [{"v": 0}, {"v": None, "state": "{}"}])
+async def test_a_state_that_another_version_or_program_sealed_with_the_same_keys_is_refused(
+    sandbox: Sandbox, server: Callable[[], MCPServer[Any]], change: dict[str, Any]
 ) -> None:
+    codec = AESGCMRequestStateCodec(SHARED)
     async with over_stdio(server()) as client:
         pending = await question_of(client, "delete_message_batch", **arguments_of("delete_message_batch", sandbox))
-        foreign = replace(pending, state=AESGCMRequestStateCodec(SHARED).seal(plain))
+        envelope = {**json.loads(codec.unseal(pending.state)), **change}
+        foreign = replace(pending, state=codec.seal(json.dumps(envelope).encode()))
         said = await client.ask("tools/call", foreign.answered("delete"))
     assert said["error"]["code"] == -32602
     assert acts(sandbox) == 0
