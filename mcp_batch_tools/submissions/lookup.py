@@ -23,7 +23,6 @@ class Prior:
     decisions: Sequence[Decision]
     history: Sequence[Attempt] = ()
     unresolved: Mapping[str, Unresolved] | None = None
-    hopeless: frozenset[str] = frozenset()
 
     @classmethod
     def nothing(cls, plan: Plan, *, allow_duplicate: bool, retry_of: str | None) -> "Prior":
@@ -87,7 +86,7 @@ async def look_up(
     )
     decisions = decide([part.fingerprint for part in plan.parts], history, mode)
     unresolved = {left.attempt.id: left for left in reconciled.unresolved}
-    return Prior(decisions, history, unresolved, reconciled.hopeless)
+    return Prior(decisions, history, unresolved)
 
 
 def _sent_at(attempt: Attempt) -> int:

@@ -38,7 +38,6 @@ _log = logging.getLogger(__name__)
 
 How = Literal["asked and accepted", "host approval", "policy allow", "nothing to lose", "below the approval threshold"]
 Kind = Literal["granted", "refused"]
-Facts = DeleteFacts | CancelFacts | CreateFacts
 Named = TypeVar("Named", DeleteFacts, CancelFacts, CreateFacts)
 
 
