@@ -21,13 +21,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": {*SHARED, "api"},
     "pricing": {*SHARED, "api", "requests", "results"},
     "submissions": {*SHARED, "api", "requests", "results", "ledger"},
-    "deletions": {*SHARED, "api", "results", "ledger"},
     "settings": {*SHARED},
-    "tools": {*SHARED, "api", "requests", "results", "pricing", "submissions", "deletions", "ledger", "settings"},
+    "tools": {*SHARED, "api", "requests", "results", "pricing", "submissions", "ledger", "settings"},
     "server": {*SHARED, "api", "ledger", "settings", "tools", "sandbox"},
     "demo": set(),
     "printing": {"api", "ledger"},
-    "cli": {*SHARED, "printing", "api", "ledger", "settings", "tools", "server", "sandbox", "demo", "deletions"},
+    "cli": {*SHARED, "printing", "api", "ledger", "settings", "tools", "server", "sandbox", "demo"},
     "__main__": {"cli"},
 }
 MAY_KNOW_MCP = {"tools", "server", "demo"}

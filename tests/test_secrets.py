@@ -77,7 +77,7 @@ def _drive(server: Server, sandbox: Sandbox, tool: str, key: str, headers: dict[
         arguments = {}
     elif tool == "create_message_batch":
         arguments = {"requests": [{"custom_id": "a", "params": PARAMS}]}
-    for endpoint in ENDPOINTS[tool]:
+    for endpoint in ENDPOINTS.get(tool, ("retrieve",)):
         for status in STATUSES:
             sandbox.faults[:] = [Fault(endpoint, status=status, body=_error(key), headers=headers)]
             server.call(tool, **arguments)

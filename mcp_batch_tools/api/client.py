@@ -47,7 +47,8 @@ _WHOLE_ANSWER = 25.0
 # What the API counts of the params of a request; others it would refuse.
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "mcp_servers")
 _JSON = {"content-type": "application/json"}
-_CREATE_TIMEOUT = httpx2.Timeout(600, connect=5)
+_CREATE_TIMEOUT = httpx2.Timeout(600, connect=5, write=240)
+"""Seconds. That for writing a piece is shorter than the lease of its sender, see `submissions.states`."""
 
 Model = TypeVar("Model", bound=FromApi)
 Result = TypeVar("Result")

@@ -22,7 +22,7 @@ from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
 from mcp_batch_tools.tools.answers import answer
 from mcp_batch_tools.tools.app import app_of
 from mcp_batch_tools.tools.words.arguments import explain_arguments
-from mcp_batch_tools.tools.words.calls import ACTS, Call
+from mcp_batch_tools.tools.words.calls import Call, act_of
 from mcp_batch_tools.tools.words.failures import NO_CONSENT, explain
 
 _STEPS = {"next_steps", "possible_actions"}
@@ -126,8 +126,8 @@ class ToolCalls:
             cause = error.__cause__
             if not isinstance(cause, Failure):
                 raise
-            act, deleted_at = ACTS[self._name], await self._deleted_at(cause, meant, context)
-            call = Call(act, meant, self._settings.key_source, deleted_at=deleted_at)
+            deleted_at = await self._deleted_at(cause, meant, context)
+            call = Call(act_of(self._name), meant, self._settings.key_source, deleted_at, self._name)
             raise ToolError(self._marked(explain(cause, call))) from cause
         except ToolError as error:
             # The tools raise none: it comes from arguments that do not fit, or from an answer to a question that

@@ -16,7 +16,11 @@ TOOLS: Mapping[Act, str] = {
     "read_results": "read_message_batch_results",
     "save_results": "save_message_batch_results",
 }
-ACTS: Mapping[str, Act] = {tool: act for act, tool in TOOLS.items()}
+
+
+def act_of(tool: str) -> Act:
+    """What a tool does; one that is not named here only looks."""
+    return next((act for act, name in TOOLS.items() if name == tool), "get")
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,14 @@ class Call:
     """The call of a tool, or a command: all that a sentence about its failure may depend on.
 
     `arguments` are those of the tool, as they were given; `key_source` names the variable that the credentials come
-    from; `deleted_at` is when this installation deleted the batch, where its receipts say so.
+    from; `deleted_at` is when this installation deleted the batch, where its receipts say so; `tool` is its name.
     """
 
     act: Act
     arguments: Mapping[str, Any] = field(default_factory=dict)
     key_source: str | None = None
     deleted_at: datetime | None = None
+    tool: str | None = None
 
     @property
     def batch(self) -> str | None:
@@ -40,7 +45,8 @@ class Call:
     @property
     def again(self) -> str:
         """`Call get_message_batch again`, or what that is for a command."""
-        return f"Call {TOOLS[self.act]} again" if self.act in TOOLS else "Run this command again"
+        tool = self.tool or TOOLS.get(self.act)
+        return f"Call {tool} again" if tool else "Run this command again"
 
     def user(self, *tasks: str) -> str:
         """A sentence that asks for one of these tasks, which only a person can do.

@@ -15,12 +15,9 @@ from mcp_batch_tools.tools.words import local, upstream
 from mcp_batch_tools.tools.words.calls import Act, Call
 
 _UNCHANGED: Mapping[Act, str] = {
-    "list": "Nothing was changed.",
-    "get": "Nothing was changed.",
     "create": "Nothing was sent.",
     "cancel": "Nothing was canceled.",
     "delete": "Nothing was deleted.",
-    "read_results": "Nothing was changed.",
     "save_results": "Nothing was saved.",
     "check": "",
     "receipts": "",
@@ -63,7 +60,7 @@ def _parts(error: Failure, call: Call) -> tuple[str, str]:
 
 
 def _state(error: Failure, call: Call) -> str:
-    unchanged = _UNCHANGED[call.act]
+    unchanged = _UNCHANGED.get(call.act, "Nothing was changed.")
     match error:
         case ApiError(endpoint="create") | SourceChanged() | UploadStalled():
             return "No batch was created."
