@@ -192,9 +192,14 @@ class Caller:
         seen = {attempt.id: attempt.state for attempt in history}
         abandons = frozenset(attempt.id for attempt in decision.abandons)
         paid = part.retries or {part.fingerprint}
-        copies = frozenset(attempt.copy for attempt in history if attempt.state == "created")
+        created = [attempt for attempt in history if attempt.state == "created" and attempt.retry_of == wish.retry_of]
         call = Call(
-            frozenset(f"{self.workspace} {one}" for one in paid), decision.copy, seen, copies, wish.again, abandons
+            paid=frozenset(f"{self.workspace} {one}" for one in paid),
+            number=wanted.seq or wanted.copy,
+            seen=seen,
+            numbers=frozenset(attempt.seq or attempt.copy for attempt in created),
+            again=wish.again,
+            abandons=abandons,
         )
 
         def work(transaction: Transaction) -> Attempt | None:

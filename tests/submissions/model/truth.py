@@ -15,13 +15,13 @@ from tests.submissions.model.world import LATEST_SEEN, Batch, Post, World
 class Call:
     """What a claim rested on: the requests it pays for, and the state in which the call saw each earlier attempt.
 
-    It is for `copy` of its content. `copies` are those that it saw as created: whoever asks again pays once more.
+    `number` is its copy, or the seq of a retry, and `numbers` are those that the call saw as created.
     """
 
     paid: frozenset[str]
-    copy: int
+    number: int
     seen: Mapping[str, str]
-    copies: frozenset[int]
+    numbers: frozenset[int]
     again: bool
     abandons: frozenset[str]
 
@@ -73,17 +73,22 @@ class Truth:
             raise Violation(f"{row['id']} is not_created, and makes {post.batch.id}")
         for attempt_id in earlier:
             self.reached["paid twice"] += 1
-            self._check_pair(*sorted((attempt_id, post.attempt_id), key=list(self.calls).index))
+            self._check_pair(attempt_id, post.attempt_id)
 
-    def _check_pair(self, first: str, second: str) -> None:
-        """Two batches for the same requests: the later caller has seen the first and asked again, or given it up."""
-        call = self.calls[second]
-        state = call.seen.get(first)
-        if first in call.abandons or state == "forgotten" or (state == "created" and call.again):
+    def _check_pair(self, one: str, other: str) -> None:
+        """Two batches for the same requests: one was given up, or a caller saw the other and asked again."""
+        if {one, other} & self.abandoned:
             return
-        if first in self.abandoned or (call.again and self.calls[first].copy in call.copies):
+        if self._asked_again(one, other) or self._asked_again(other, one):
             return
-        raise Violation(f"{first} and {second} were both paid for; the second saw the first as {state}")
+        raise Violation(f"{one} and {other} were both paid for, and nobody has asked for it")
+
+    def _asked_again(self, attempt_id: str, other: str) -> bool:
+        """Whether the call saw the other one, or its number as another's who turned out not to have made a batch."""
+        call, number = self.calls[attempt_id], self.calls[other].number
+        seen = call.seen.get(other)
+        again = call.again and (seen == "created" or (number in call.numbers and number < call.number))
+        return again or seen == "forgotten"
 
     def at_rest(self, attempts: list[Attempt]) -> None:
         """Everybody has stopped, all is listed, all results were read, and everything was reconciled."""
