@@ -87,7 +87,7 @@ SCHEMA: Final = (
         hashes text
     )""",
     f"CREATE UNIQUE INDEX submissions_once ON submissions (scope, fingerprint, copy) WHERE {_HELD}",
-    f"CREATE UNIQUE INDEX submissions_retried_once ON submissions (scope, retry_of, seq) WHERE {_HELD}",
+    "CREATE UNIQUE INDEX submissions_retried_once ON submissions (scope, retry_of, seq)",
     "CREATE UNIQUE INDEX submissions_by_batch ON submissions (scope, message_batch_id)",
     "CREATE UNIQUE INDEX submissions_by_consent ON submissions (consent_id, part)",
     "CREATE INDEX submissions_by_content ON submissions (scope, fingerprint)",
@@ -227,17 +227,11 @@ RELEASE_BATCH = """
 NEXT_COPY = f"""
     SELECT coalesce(max(copy), 0) + 1 AS copy FROM submissions
     WHERE scope = :scope AND fingerprint = :fingerprint AND id <> :id AND {_HELD}"""
-NEXT_SEQ = f"""
-    SELECT coalesce(max(seq), 0) + 1 AS seq FROM submissions
-    WHERE scope = :scope AND retry_of = :retry_of AND id <> :id AND {_HELD}"""
 COPY_TAKEN = f"""
     SELECT 1 FROM submissions
     WHERE scope = :scope AND fingerprint = :fingerprint AND copy = :copy AND id <> :id AND {_HELD}"""
-SEQ_TAKEN = f"""
-    SELECT 1 FROM submissions
-    WHERE scope = :scope AND retry_of = :retry_of AND seq = :seq AND id <> :id AND {_HELD}"""
 ANSWERED = """
-    UPDATE submissions SET state = 'created', evidence = 'answered', copy = :copy, seq = :seq,
+    UPDATE submissions SET state = 'created', evidence = 'answered', copy = :copy,
         message_batch_id = :message_batch_id, batch_created_at = :batch_created_at, request_id = :request_id,
         outcome_time = :now, note = NULL, version = version + 1
     WHERE id = :id"""

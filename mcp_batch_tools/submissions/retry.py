@@ -65,7 +65,7 @@ class SelectedSource:
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a batch is to be sent again. `last_seq` is the highest number of a retry that was seen in selecting it.
+    """What of a batch is to be sent again. `last_seq` is the number after which its retries go on.
 
     Where everything was sent again before, `source` is None, and `earlier` are the attempts that did.
     """
@@ -108,8 +108,10 @@ async def select_for_retry(
 
         sent, retried, retries = await database.read(read)
         earlier = tuple(attempt for attempt in retries if attempt.state == "created")
-        # Not those that are still being sent: their requests are selected here, so their number must stay in the way.
-        last_seq = max((attempt.seq or 0 for attempt in earlier), default=0)
+        last_seq = last_seq_of(retries)
+        open_seqs = [attempt.seq or 0 for attempt in retries if attempt.state in {"claimed", "sent"}]
+        if open_seqs and not allow_duplicate:
+            last_seq = min(open_seqs) - 1  # their requests are selected here, so their number must stand in the way
     selected = SelectedSource(source, worth, sent, retried)
     if await _first(selected) is not None:
         return Selection(selected, last_seq, earlier)
@@ -119,8 +121,8 @@ async def select_for_retry(
 
 
 def last_seq_of(retries: Iterable[Attempt]) -> int:
-    """The highest number that a retry of a batch has; 0 where there is none."""
-    return max((attempt.seq or 0 for attempt in retries if attempt.state != "not_created"), default=0)
+    """The highest number that a retry of a batch has had, whatever became of it; 0 where there is none."""
+    return max((attempt.seq or 0 for attempt in retries), default=0)
 
 
 async def _first(source: SelectedSource) -> tuple[int, bytes] | None:

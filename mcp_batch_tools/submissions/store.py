@@ -151,24 +151,18 @@ def not_created(transaction: Transaction, attempt: Attempt, now: int, note: str,
 def answered(transaction: Transaction, attempt: Attempt, batch: Listed, now: int, *, request_id: str | None) -> None:
     """Any state -> created. The API's answer is the truth, whatever others have made of the attempt meanwhile.
 
-    It takes its batch from an attempt that got it without an answer, and the next free number where its own is taken.
+    It takes its batch from an attempt that got it without an answer, and the next free copy where its own is taken.
     """
     attempt = attempt_by_id(transaction, attempt.id) or attempt  # it may belong to another scope by now
     own = {"scope": attempt.scope, "id": attempt.id}
     transaction.change(statements.RELEASE_BATCH, **own, message_batch_id=batch.id)
-    copy, seq = attempt.copy, attempt.seq
-    content = {**own, "fingerprint": attempt.fingerprint}
+    copy, content = attempt.copy, {**own, "fingerprint": attempt.fingerprint}
     if transaction.row(statements.COPY_TAKEN, **content, copy=copy):
         copy = (transaction.row(statements.NEXT_COPY, **content) or {"copy": copy})["copy"]
-    if attempt.retry_of is not None:
-        retried = {**own, "retry_of": attempt.retry_of}
-        if transaction.row(statements.SEQ_TAKEN, **retried, seq=seq):
-            seq = (transaction.row(statements.NEXT_SEQ, **retried) or {"seq": seq})["seq"]
     transaction.change(
         statements.ANSWERED,
         id=attempt.id,
         copy=copy,
-        seq=seq,
         message_batch_id=batch.id,
         batch_created_at=batch.created_at,
         request_id=request_id,

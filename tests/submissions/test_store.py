@@ -120,9 +120,17 @@ def test_content_is_claimed_once_under_each_number(ledger: Store, held: str) -> 
 
 
 @pytest.mark.parametrize("freed", ["not_created", "abandoned"])
-def test_what_is_surely_not_created_or_given_up_frees_its_number(ledger: Store, freed: str) -> None:
-    getattr(ledger, freed)("A", 1, retry_of="R", seq=1)
-    assert ledger.claim("A", 1, retry_of="R", seq=1) is not None
+def test_what_is_surely_not_created_or_given_up_frees_its_copy(ledger: Store, freed: str) -> None:
+    getattr(ledger, freed)("A", 1)
+    assert ledger.claim("A", 1) is not None
+
+
+@pytest.mark.parametrize("ended", ["not_created", "abandoned", "forgotten"])
+def test_the_number_of_a_retry_is_used_once_whatever_came_of_it(ledger: Store, ended: str) -> None:
+    """Who selected requests before that number was taken has not seen what followed on it."""
+    getattr(ledger, ended)("A", retry_of="R", seq=1)
+    assert ledger.claim("B", retry_of="R", seq=1) is None
+    assert ledger.claim("B", retry_of="R", seq=2) is not None
 
 
 def test_a_batch_is_retried_once_under_each_number_whatever_is_sent_of_it(ledger: Store) -> None:
@@ -333,12 +341,12 @@ def test_an_answer_takes_its_batch_from_an_attempt_that_did_not_get_it_by_an_ans
     assert state_of(ledger.now(holder)) == ("sent", None, None)
 
 
-def test_an_answer_takes_the_next_free_numbers_where_its_own_are_taken(ledger: Store) -> None:
+def test_an_answer_takes_the_next_free_copy_where_its_own_is_taken(ledger: Store) -> None:
     late = ledger.abandoned("A", 1, retry_of="R", seq=1)
-    ledger.created("A", 1, retry_of="R", seq=1)
-    ledger.created("A", 2, retry_of="R", seq=2, batch=Listed("third", NOW, 2))
+    ledger.created("A", 1, retry_of="R", seq=2)
+    ledger.created("A", 2, retry_of="R", seq=3, batch=Listed("third", NOW, 2))
     ledger.run(store.answered, late, OTHER, NOW, request_id=None)
-    assert (ledger.now(late).copy, ledger.now(late).seq) == (3, 3)
+    assert (ledger.now(late).copy, ledger.now(late).seq) == (3, 1)
 
 
 def test_an_answer_counts_in_the_workspace_that_the_attempt_belongs_to_by_now(ledger: Store) -> None:
