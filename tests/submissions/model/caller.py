@@ -18,6 +18,7 @@ from mcp_batch_tools.submissions import store
 from mcp_batch_tools.submissions.decide import Blocked, Mode, Send, decide
 from mcp_batch_tools.submissions.match import Listed
 from mcp_batch_tools.submissions.reconcile import Reconciled, find_lost_batch, reconcile
+from mcp_batch_tools.submissions.retry import last_seq_of
 from mcp_batch_tools.submissions.states import LEASE_ANSWER, LEASE_PIECE, LONGEST_HANDOVER, REMEMBERED, Attempt
 from tests.submissions.model.ledger import Ledger
 from tests.submissions.model.machine import Client, Machine, Step, Steps
@@ -75,20 +76,21 @@ class Caller:
 
     async def _retry(self, *, again: bool) -> None:
         reconciled = await self.reconcile()
-        unresolved = [left.attempt for left in reconciled.unresolved if left.attempt.retry_of == RETRIED]
+        for left in reconciled.unresolved:
+            given_up = again and left.attempt.id in self._hopeless(reconciled)
+            if left.attempt.retry_of == RETRIED and not given_up:
+                return
         read = partial(store.attempts_of_retries, scope=self.workspace, message_batch_id=RETRIED)
         retries = await self._ledger.read(read)
-        looked_at = retries if self._rules.open_retries_as_selected else unresolved
-        for attempt in looked_at:
-            given_up = again and attempt.id in self._hopeless(reconciled)
-            if attempt.state in {"claimed", "sent"} and not given_up:
-                return
         wanted = self._dice.choice(RETRIED_FILES)
         if not again:
             wanted -= {item for attempt in retries if attempt.message_batch_id for item in attempt.fingerprint[1:]}
         if not wanted:
             return
-        last_seq = max((attempt.seq or 0 for attempt in retries if attempt.state != "not_created"), default=0)
+        last_seq = last_seq_of(retries)
+        open_seqs = [attempt.seq or 0 for attempt in retries if attempt.state in {"claimed", "sent"}]
+        if open_seqs and not again and self._rules.open_retries_stand_in_the_way:
+            last_seq = min(open_seqs) - 1
         part = Part("R" + "".join(sorted(wanted)), tuple(f"r{item}" for item in sorted(wanted)), wanted)
         await self._decide_and_send(Wish(part.fingerprint, (part,), again, RETRIED, last_seq), reconciled)
 
@@ -244,6 +246,7 @@ class Caller:
             batch = Listed(post.batch.id, post.batch.created, SIZE)
             now = self.machine.wall()
             await self._ledger.write(partial(store.answered, attempt=attempt, batch=batch, now=now, request_id=None))
+            self._truth.answered(attempt.id, post.batch)
             return True
         stop = partial(store.sender_stopped, attempt=attempt, now=self.machine.wall())
         await self._ledger.write(stop)

@@ -53,13 +53,20 @@ class Rewritten(Transaction):
 class Ledger:
     """One database for many schedules; `watch` is told of every row that a transaction has changed."""
 
-    def __init__(self, instead: Mapping[str, str] | None = None, without_indexes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        instead: Mapping[str, str] | None = None,
+        without_indexes: tuple[str, ...] = (),
+        other_indexes: tuple[str, ...] = (),
+    ) -> None:
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
         self._connection.row_factory = sqlite3.Row
         for statement in statements.SCHEMA:
             self._connection.execute(statement)
         for index in without_indexes:
             self._connection.execute(f"DROP INDEX {index}")
+        for statement in other_indexes:
+            self._connection.execute(statement)
         self._transaction = Rewritten(self._connection, instead or {})
         self.clear(lambda before, after: None)
 

@@ -14,13 +14,15 @@ Elapsed = Callable[[int, int], int]
 class Rules:
     """How the callers of a model behave; as it stands, by the rules.
 
-    `instead` replaces statements by others, and `without_indexes` are left out of the schema. `elapsed` makes one
-    number of what the wall clock and the monotonic clock say has passed. By `later_by` the Date of a list is off where
-    it is reconciled with, and by `claimed_later_by` (milliseconds) where it becomes the time of a claim.
+    `instead` replaces statements by others; `without_indexes` are left out of the schema, and `other_indexes` made.
+    `elapsed` makes one number of what the wall clock and the monotonic clock say has passed. By `later_by` the Date of
+    a list is off where it is reconciled with, and by `claimed_later_by` (milliseconds) where it becomes the time of a
+    claim.
     """
 
     instead: Mapping[str, str] = field(default_factory=dict)
     without_indexes: tuple[str, ...] = ()
+    other_indexes: tuple[str, ...] = ()
     elapsed: Elapsed = lambda wall, monotonic: max(wall, monotonic, 0)
     hand_over_in_time: bool = True
     sent_before_last_piece: bool = True
@@ -35,13 +37,17 @@ class Rules:
     results_compared: bool = True
     only_refusals_refuse: bool = True
     reconcile_before_delete: bool = True
-    open_retries_as_selected: bool = True
+    open_retries_stand_in_the_way: bool = True
     all_hopeless: bool = False
 
 
 _STATEMENTS = [text for name, text in vars(statements).items() if name.isupper() and isinstance(text, str)]
 _ATTEMPTS = (statements.ATTEMPT, statements.OPEN_ATTEMPTS, statements.RIVALS)
-_NUMBERS = {"copy": statements.NEXT_COPY, "seq": statements.NEXT_SEQ}
+_NEXT = {
+    "copy": statements.NEXT_COPY,
+    "seq": "SELECT coalesce(max(seq), 0) + 1 FROM submissions WHERE scope = :scope AND retry_of = :retry_of",
+}
+_HELD = "state IN ('claimed', 'sent', 'created', 'forgotten')"
 
 
 def _replaced(old: str, new: str, *texts: str) -> dict[str, str]:
@@ -60,7 +66,7 @@ def _only(condition: str, text: str) -> dict[str, str]:
 def _claim_with_next(column: str) -> dict[str, str]:
     """A claim that takes the next free number itself, whatever its caller has seen."""
     columns, values, numbers = statements.CLAIM.partition("VALUES")
-    return {statements.CLAIM: columns + values + numbers.replace(f":{column},", f"({_NUMBERS[column]}),", 1)}
+    return {statements.CLAIM: columns + values + numbers.replace(f":{column},", f"({_NEXT[column]}),", 1)}
 
 
 _NO_TIMES = _replaced(
@@ -74,7 +80,11 @@ WITHOUT: dict[str, Rules] = {
     "one row for each number of a retry": Rules(without_indexes=("submissions_retried_once",)),
     "a copy goes on from what its caller has seen": Rules(instead=_claim_with_next("copy")),
     "a seq goes on from what its caller has seen": Rules(instead=_claim_with_next("seq")),
-    "open retries are looked for in the read that selects": Rules(open_retries_as_selected=False),
+    "the number of a retry is used once, whatever came of it": Rules(
+        without_indexes=("submissions_retried_once",),
+        other_indexes=(f"CREATE UNIQUE INDEX held_once ON submissions (scope, retry_of, seq) WHERE {_HELD}",),
+    ),
+    "retries that are open stand in the way": Rules(open_retries_stand_in_the_way=False),
     "a change names the state that it comes from": Rules(
         instead=_replaced("AND state = :from_state", "", statements.NOT_CREATED)
     ),
@@ -93,9 +103,7 @@ WITHOUT: dict[str, Rules] = {
     "only a refusal in the API's own words is one": Rules(only_refusals_refuse=False),
     # answers
     "an answer counts from any state": Rules(instead=_only("state = 'sent'", statements.ANSWERED)),
-    "an answer takes its batch from who found it": Rules(instead=_only("1 = 0", statements.RELEASE_BATCH)),
     "an answer takes the next copy": Rules(instead=_only("1 = 0", statements.COPY_TAKEN)),
-    "an answer takes the next seq": Rules(instead=_only("1 = 0", statements.SEQ_TAKEN)),
     # time
     "time is the API's": Rules(date_is_the_apis=False),
     "now is the Date of the first page": Rules(date_of_first_page=False),
@@ -141,6 +149,7 @@ WITHOUT: dict[str, Rules] = {
 """What the model is without each rule."""
 
 HARMLESS: dict[str, Rules] = {
+    "an answer takes its batch from who found it": Rules(instead=_only("1 = 0", statements.RELEASE_BATCH)),
     "a delete reconciles first": Rules(reconcile_before_delete=False),
     "what is not newer than the newest before does not fit": Rules(instead=_NO_TIMES),
 }

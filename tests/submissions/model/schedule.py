@@ -147,7 +147,7 @@ def _all_attempts(transaction: Transaction) -> list[Attempt]:
 def run(seed: str, schedules: int, rules: Rules | None = None) -> tuple[Counter[str], str | None]:
     """Run so many schedules, up to the first that breaks a promise: what was reached, and what broke, with its seed."""
     rules = rules or Rules()
-    ledger = Ledger(rules.instead, rules.without_indexes)
+    ledger = Ledger(rules.instead, rules.without_indexes, rules.other_indexes)
     reached: Counter[str] = Counter()
     for number in range(schedules):
         name = f"{seed}/{number}"

@@ -75,6 +75,12 @@ class Truth:
             self.reached["paid twice"] += 1
             self._check_pair(attempt_id, post.attempt_id)
 
+    def answered(self, attempt_id: str, batch: Batch) -> None:
+        """The answer has arrived, and was written down."""
+        row = self.rows[attempt_id]
+        if (row["evidence"], row["message_batch_id"]) != ("answered", batch.id):
+            raise Violation(f"{attempt_id} is {row['state']} after its answer, which named {batch.id}")
+
     def _check_pair(self, one: str, other: str) -> None:
         """Two batches for the same requests: one was given up, or a caller saw the other and asked again."""
         if {one, other} & self.abandoned:
