@@ -123,10 +123,9 @@ def _time(text: str) -> datetime:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("a number from 1 on")
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= 10**9:
+        raise argparse.ArgumentTypeError("not a number from 1 to 1,000,000,000")
+    return int(text)
 
 
 def _port(text: str) -> int:

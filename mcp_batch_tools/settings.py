@@ -29,12 +29,13 @@ SANDBOX_NOTE = "This is the sandbox: no real batch is touched, and nothing is bi
 
 # A shorter "secret" is a word of ordinary text: hiding it would garble answers and protect nothing.
 _SHORTEST_SECRET = 8
+_LEFT_OVER = re.compile(r"\$\{[^}]*\}")
 _KEY = re.compile(r"[!#-\[\]-~]+")  # visible ASCII without the two characters that JSON escapes
 
 
 def _stripped(value: object) -> object:
-    """Keys are pasted, often with a newline, which an HTTP header must not hold."""
-    return value.strip() or None if isinstance(value, str) else value
+    """Keys are pasted, often with a newline or in quotes, which are no part of them."""
+    return value.strip().strip("'\"").strip() or None if isinstance(value, str) else value
 
 
 DestructivePolicy = Literal["ask", "require", "allow", "block"]
@@ -141,7 +142,9 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, **flags: object) -> Self:
-        """Read the environment, where an empty variable counts as not set, with `flags` (field names) winning over it.
+        """Read the environment, with `flags` (field names) winning over it.
+
+        A variable that is empty, or a placeholder that nobody filled in (`${NAME}`), counts as not set.
 
         Raises:
             SettingsError: a value does not fit, or a variable with our prefix is unknown.
@@ -150,7 +153,8 @@ class Settings(BaseModel):
         if unknown := sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name not in variables):
             ours = ", ".join(sorted(name for name in variables if name.startswith(PREFIX)))
             raise SettingsError(f"Unknown variable {', '.join(unknown)}: the known ones are {ours}.")
-        given = {name: value for variable, name in variables.items() if (value := os.environ.get(variable))}
+        found = {name: os.environ.get(variable, "") for variable, name in variables.items()}
+        given = {name: value for name, value in found.items() if value and not _LEFT_OVER.fullmatch(value.strip())}
         try:
             return cls.model_validate({**given, **flags})
         except ValidationError as error:

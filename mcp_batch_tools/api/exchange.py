@@ -208,7 +208,7 @@ def time_of(response: httpx2.Response) -> datetime | None:
     """The time of day by the clock of the other side, from the header `date`."""
     try:
         time = parsedate_to_datetime(response.headers.get("date", ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 

@@ -113,9 +113,13 @@ class MessageBatch(FromApi):
         """Whether processing is over. A status that this version does not know counts as not ended."""
         return self.processing_status == "ended"
 
-    def readable(self, now: datetime) -> bool:
-        """Whether its results can be read: it has ended, and they have not been archived."""
-        return self.ended and self.archived_at is None and now < self.results_until
+    @property
+    def readable(self) -> bool:
+        """Whether its results can be read: it has ended, and the API does not say that they are archived.
+
+        No clock decides it: a wrong one would give up results that are still there.
+        """
+        return self.ended and self.archived_at is None
 
     @property
     def results_until(self) -> datetime:

@@ -104,7 +104,7 @@ INSERT_RECEIPT = """
     VALUES (:id, :time, :scope, :action, :message_batch_id, :batch_created_at, :request_counts, :consent, :client)"""
 COMPLETE_RECEIPT = """
     UPDATE receipts SET outcome = :outcome, outcome_time = :time, note = :note, request_id = :request_id
-    WHERE id = :id"""
+    WHERE id = :id AND outcome IS NULL"""
 OPEN_RECEIPTS = """
     SELECT id FROM receipts
     WHERE message_batch_id = :message_batch_id AND scope = :scope AND action = :action AND outcome IS NULL
@@ -158,6 +158,7 @@ WORKSPACE = "SELECT workspace FROM workspaces WHERE credential = :credential"
 INSERT_WORKSPACE = """
     INSERT INTO workspaces (credential, workspace) VALUES (:credential, :workspace)
     ON CONFLICT (credential) DO UPDATE SET workspace = excluded.workspace"""
+ADOPT_RECEIPTS = "UPDATE receipts SET scope = :workspace WHERE scope = :credential"
 ADOPT_SUBMISSIONS = """
     UPDATE submissions SET scope = :workspace, version = version + 1 WHERE scope = :credential AND NOT EXISTS (
         SELECT 1 FROM submissions AS other WHERE other.scope = :workspace AND (

@@ -15,7 +15,7 @@ def remembered_workspace(transaction: Transaction, credential: str) -> str | Non
 
 def remember_workspace(transaction: Transaction, credential: str, workspace: str) -> None:
     """Remember who answered; what was kept under the key alone until now belongs to the workspace from here on."""
-    if remembered_workspace(transaction, credential) == workspace:
-        return
-    transaction.change(statements.INSERT_WORKSPACE, credential=credential, workspace=workspace)
+    if remembered_workspace(transaction, credential) != workspace:
+        transaction.change(statements.INSERT_WORKSPACE, credential=credential, workspace=workspace)
+        transaction.change(statements.ADOPT_RECEIPTS, credential=credential, workspace=workspace)
     transaction.change(statements.ADOPT_SUBMISSIONS, credential=credential, workspace=workspace)

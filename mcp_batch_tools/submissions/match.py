@@ -76,6 +76,9 @@ def match(attempt: Attempt, listing: Listing, ours: Ours) -> Verdict:
         return Unclear(tuple(unowned))
     if len(unowned) == 1 and not any(may_have_made(rival, unowned[0]) for rival in ours.rivals):
         return Found(unowned[0])
+    near = [batch for batch in _near(attempt, listing) if batch.id not in ours.owned]
+    if not unowned and near:
+        return Unclear(tuple(near))
     held = {rival.message_batch_id for rival in ours.rivals if rival.evidence == "found"}
     if not unowned and not any(batch.id in held for batch in fitting) and is_past(attempt, listing.now):
         return Absent()
@@ -108,12 +111,36 @@ def is_past(attempt: Attempt, api_now: int | None) -> bool:
     return api_now is not None and attempt.api_sent is not None and api_now >= attempt.api_sent + ABSENT_AFTER
 
 
-def _fitting(attempt: Attempt, listing: Listing) -> list[Listed]:
+def _newer(attempt: Attempt, listing: Listing) -> list[Listed]:
+    """What the list shows above the newest batch that there was before."""
     newer = []
     for batch in listing.batches:
         if batch.id == attempt.newest_before:
             break
         newer.append(batch)
+    return newer
+
+
+def _near(attempt: Attempt, listing: Listing) -> list[Listed]:
+    """Batches that would fit if the `Date` that the claim went by was wrong by up to a day.
+
+    A gateway or a cache can tell a wrong one, and nothing may be called absent for it.
+    """
+    earliest = _earliest(attempt)
+    if earliest is None:
+        return []
+    shown = attempt.newest_before is None or any(batch.id == attempt.newest_before for batch in listing.batches)
+    since = max(attempt.newest_created_at or 0, earliest - CLOCK_OFF if shown else earliest)
+    until = (earliest if attempt.api_sent is None else attempt.api_sent) + WINDOW_AFTER + CLOCK_OFF
+    return [
+        batch
+        for batch in _newer(attempt, listing)
+        if batch.requests == attempt.requests and batch.id not in attempt.refuted and since <= batch.created_at <= until
+    ]
+
+
+def _fitting(attempt: Attempt, listing: Listing) -> list[Listed]:
+    newer = _newer(attempt, listing)
     known = {batch.id: batch for batch in [*listing.deleted, *newer]}  # a deletion under way is in both
     return [batch for batch in known.values() if within_window(attempt, batch)]
 

@@ -14,8 +14,8 @@ from mcp_batch_tools.ledger.database import Database
 from mcp_batch_tools.requests.fingerprint import by_custom_id, digest
 from mcp_batch_tools.results.lines import InvalidLine, LineSplitter, ResultLine, parse_line
 from mcp_batch_tools.submissions import store
-from mcp_batch_tools.submissions.match import Listed, Listing, within_window
-from mcp_batch_tools.submissions.states import Attempt
+from mcp_batch_tools.submissions.match import Listed, Listing, Unclear, within_window
+from mcp_batch_tools.submissions.states import WINDOW_BEFORE, Attempt
 
 _PAGE = 1000
 _MOST_PAGES = 20
@@ -106,15 +106,15 @@ async def _reconcile_one(
     current = await database.read(partial(store.attempt_by_id, attempt_id=attempt.id))
     if current is None:
         return None
-    fitting = [batch for batch in listing.batches if within_window(current, batch)]
-    to_compare = [batches[batch.id] for batch in fitting if batches[batch.id].readable(client.now())]
+    candidates = verdict.candidates if isinstance(verdict, Unclear) else ()
+    fitting = [batch.id for batch in listing.batches if within_window(current, batch) or batch in candidates]
+    to_compare = [batches[batch_id] for batch_id in fitting if batches[batch_id].readable]
     if current.evidence == "found":
         to_compare = [batch for batch in to_compare if batch.id == current.message_batch_id]
     if to_compare and (current.state == "sent" or current.evidence == "found"):
         current = await _compare(client, database, current, to_compare, now)
     if current.state != "sent":
         return None
-    candidates = getattr(verdict, "candidates", ())
     return Unresolved(current, tuple(batch for batch in candidates if batch.id not in current.refuted))
 
 
@@ -125,7 +125,7 @@ async def _compare_sole(client: BatchClient, database: Database, attempt: Attemp
     except BatchError as error:
         _log.info("%s cannot be looked at now: %s", attempt.message_batch_id, error)
         return
-    if batch.readable(client.now()):
+    if batch.readable:
         await _compare(client, database, attempt, [batch], now)
 
 
@@ -192,6 +192,8 @@ async def _read_list(client: BatchClient, attempts: Sequence[Attempt]) -> tuple[
         if number == 0 and page.api_time is not None:
             now = milliseconds(page.api_time)
         batches |= {batch.id: batch for batch in page.data}
+        if now is not None and page.data and milliseconds(page.data[0].created_at) > now + WINDOW_BEFORE:
+            now = None  # a time before what has happened already is not the API's
         # An empty page after others, or the same one again, is no end: the batch that the cursor names may be deleted.
         stuck = cursor is not None and (not page.data or page.data[-1].id == cursor)
         ended = not stuck and not (page.data and page.has_more)

@@ -133,7 +133,7 @@ async def _worth_retrying(client: BatchClient, message_batch_id: str, saved: Pat
     """Custom ids of results that hold no answer, and whether the same request is worth another try."""
     if saved is None:  # a batch whose results were saved may have been deleted
         batch = await client.retrieve(message_batch_id)
-        if not batch.readable(client.now()):
+        if not batch.readable:
             raise RetryUnreadable(message_batch_id, ended=batch.ended)
     worth: dict[str, bool] = {}
 

@@ -17,14 +17,28 @@ from mcp_batch_tools.errors import Failure
 from mcp_batch_tools.ledger.consents import use_consent, used_consent
 from mcp_batch_tools.ledger.database import Database, Transaction
 from mcp_batch_tools.ledger.errors import LedgerError
+from mcp_batch_tools.ledger.workspaces import remember_workspace, remembered_workspace
 from mcp_batch_tools.requests.plan import Plan, body, body_length
 from mcp_batch_tools.requests.sources import Source
 from mcp_batch_tools.submissions import store
 from mcp_batch_tools.submissions.decide import Blocked, Decision, Done, Send
 from mcp_batch_tools.submissions.reconcile import Unresolved, find_lost_batch, listed_batch
-from mcp_batch_tools.submissions.states import LEASE_PIECE, Attempt
+from mcp_batch_tools.submissions.states import LEASE_PIECE, WINDOW_BEFORE, Attempt
 from mcp_batch_tools.submissions.upload import Moment, Upload
 
+_REFUSING = frozenset({400, 401, 402, 403, 404, 413, 422, 429})
+_REFUSALS = frozenset(
+    {
+        "invalid_request_error",
+        "authentication_error",
+        "billing_error",
+        "permission_error",
+        "not_found_error",
+        "request_too_large",
+        "rate_limit_error",
+    }
+)
+"""What the API documents to refuse with. A gateway has words of its own, and may have let the request through."""
 _log = logging.getLogger(__name__)
 
 Report = Callable[[int, int], Awaitable[None]]
@@ -33,7 +47,7 @@ Report = Callable[[int, int], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Terms:
-    """What all parts of a call have in common.
+    """What all parts of a call have in common. `credential` is the scope of a key whose workspace is not known.
 
     `consent` says how it was consented to and `consent_id` is the question that was answered, where there was one: the
     first part that is claimed uses it up.
@@ -42,6 +56,7 @@ class Terms:
     """
 
     scope: str
+    credential: str
     consent: str
     consent_id: str | None = None
     label: str | None = None
@@ -167,7 +182,7 @@ class Sender:
             client=terms.client,
             newest_before=newest.id if newest else None,
             newest_created_at=milliseconds(newest.created_at) if newest else None,
-            api_claimed=None if page.api_time is None else milliseconds(page.api_time),
+            api_claimed=_time_of(page),
             lease_expires_at=now + LEASE_PIECE,
             models=sorted(plan.models),
             hashes=part.hashes,
@@ -176,13 +191,24 @@ class Sender:
         def work(transaction: Transaction) -> Attempt | None:
             if not all(store.abandon(transaction, attempt, now) for attempt in decision.abandons):
                 return None  # more is known of one of them by now
-            claimed = store.claim(transaction, wanted, now)
+            claimed = store.claim(transaction, replace(wanted, scope=self._scope(transaction)), now)
             self._use_consent(transaction, claimed, now)
             return claimed
 
         attempt = await self._database.write(work, durable=True)
         self._claimed = self._claimed or attempt is not None
         return attempt
+
+    def _scope(self, transaction: Transaction) -> str:
+        """The workspace, if an answer has named it since the call began: others know it already, and send under it."""
+        terms = self._terms
+        if terms.scope != terms.credential:
+            return terms.scope
+        workspace = self._client.workspace or remembered_workspace(transaction, terms.credential)
+        if workspace is None:
+            return terms.scope
+        remember_workspace(transaction, terms.credential, workspace)
+        return workspace
 
     def _use_consent(self, transaction: Transaction, claimed: Attempt | None, now: int) -> None:
         """Use up the consent with the first claim. Raises `_ConsentUsed`, also where this is why there is none."""
@@ -250,13 +276,15 @@ class Sender:
 
 def is_refusal(error: BatchError) -> bool:
     """Whether the API itself said, in its own words, that it created nothing; anything else is a lost answer."""
-    return (
-        isinstance(error, ApiError)
-        and bool(error.type)
-        and 400 <= error.status < 500
-        and error.status != 408
-        and error.type not in {"api_error", "timeout_error", "overloaded_error"}
-    )
+    return isinstance(error, ApiError) and error.status in _REFUSING and error.type in _REFUSALS
+
+
+def _time_of(page: MessageBatchPage) -> int | None:
+    """The API's time of a list; None where it tells none, or one that is before what has happened already."""
+    if page.api_time is None:
+        return None
+    time = milliseconds(page.api_time)
+    return None if page.data and milliseconds(page.data[0].created_at) > time + WINDOW_BEFORE else time
 
 
 @contextmanager

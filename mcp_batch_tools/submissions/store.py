@@ -6,7 +6,7 @@ Every function is work for one transaction of the ledger's database; all times a
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mcp_batch_tools.ledger import statements
 from mcp_batch_tools.ledger.database import Transaction
@@ -24,7 +24,7 @@ from mcp_batch_tools.submissions.match import (
     match,
     may_have_made,
 )
-from mcp_batch_tools.submissions.states import CLOCK_OFF, REMEMBERED, WINDOW_BEFORE, Attempt
+from mcp_batch_tools.submissions.states import CLOCK_OFF, REMEMBERED, WINDOW_AFTER, WINDOW_BEFORE, Attempt
 
 
 @dataclass(frozen=True)
@@ -194,13 +194,15 @@ def reconcile_attempt(transaction: Transaction, attempt: Attempt, listing: Listi
     if current is None or current.version != attempt.version:
         return Unclear(())
     deleted = _deleted_here(transaction, attempt)
-    complete = Listing(listing.batches, listing.reached_end, listing.now, deleted)
+    # Two clocks must agree that it is late enough: the API's alone may come from a cache, or from something in between.
+    late_here = now >= attempt.lease_expires_at + WINDOW_AFTER
+    listing = replace(listing, deleted=deleted, now=listing.now if late_here else None)
     rivals = transaction.rows(statements.RIVALS, scope=attempt.scope, requests=attempt.requests, id=attempt.id)
     listed = [batch for batch in [*listing.batches, *deleted] if batch.requests == attempt.requests]
     owned = {batch.id for batch in listed if _is_owned(transaction, attempt, batch.id)}
     # Whoever could have made a batch that was found stood against it then; a rival that came later cannot have.
     others = [] if attempt.state == "created" else [Attempt.from_row(row) for row in rivals]
-    verdict = match(attempt, complete, Ours(others, owned))
+    verdict = match(attempt, listing, Ours(others, owned))
     _apply(transaction, attempt, verdict, listing, now)
     return verdict
 

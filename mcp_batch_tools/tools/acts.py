@@ -46,7 +46,13 @@ async def receipt(
         LedgerError: the intent could not be written, so the act has not begun, and the consent is not used up.
         AlreadyAnswered: the consent was used before, so the act has not begun.
     """
-    from mcp_batch_tools.ledger.receipts import Intent, complete_open_receipts, complete_receipt, open_receipt
+    from mcp_batch_tools.ledger.receipts import (
+        Intent,
+        complete_open_receipts,
+        complete_receipt,
+        done_at,
+        open_receipt,
+    )
 
     intent = Intent(
         scope=await app.scope_to_write(),
@@ -81,6 +87,10 @@ async def receipt(
         raise
 
     def done(transaction: "Transaction") -> None:
+        if action == "delete" and done_at(transaction, intent.scope, action, batch.id) is not None:
+            # Another call has deleted it while this one repeated a delete whose answer was lost.
+            complete_receipt(transaction, receipt_id, "failed", app.now(), note="another call did it")
+            return
         complete_receipt(transaction, receipt_id, "done", app.now(), request_id=act.request_id)
         complete_open_receipts(transaction, intent, "done", app.now(), done_by=receipt_id)
 

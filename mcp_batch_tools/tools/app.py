@@ -57,7 +57,10 @@ class App:
     @property
     def remembers(self) -> bool:
         """Whether this installation has a ledger already; looking something up must not make one."""
-        return self.settings.ledger_folder.exists()
+        try:
+            return self.settings.ledger_folder.exists()
+        except OSError:
+            return True  # it cannot even be looked at: whoever opens it says why
 
     def now(self) -> int:
         """The time of day by this machine, in milliseconds."""

@@ -153,9 +153,10 @@ async def _terms(
 ) -> Terms:
     return Terms(
         scope=await app.scope_to_write(),
+        credential=app.settings.credential_scope,
         consent=granted.how,
         consent_id=None if granted.question is None else granted.question.id,
-        label=label,
+        label=None if label is None else app.settings.redact(label),
         retry_of=retry_of,
         last_seq=ready.last_seq,
         estimate_usd=None if ready.estimate.max_cost_usd is None else float(ready.estimate.max_cost_usd),

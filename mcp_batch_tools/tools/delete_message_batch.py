@@ -196,7 +196,7 @@ async def _delete(
         return await _instead(app, granted, changed)
     saved_to = None
     if save_results_to is not None or granted.save_first:
-        if not batch.readable(app.client.now()):
+        if not batch.readable:
             refusal = _not_deleted(batch, "results_not_saved", results_gone_message(batch), [])
             return await _instead(app, granted, refusal)
         try:

@@ -79,7 +79,7 @@ async def wait_for_end(app: App, caller: Caller, message_batch_id: str, seconds:
 
 def details(batch: MessageBatch, now: datetime, waited: float | None) -> MessageBatchDetails:
     """A batch with what can be done with it now."""
-    readable = batch.readable(now)
+    readable = batch.readable
     match batch.processing_status:
         case "in_progress":
             steps = [wait_step(batch.id), cancel_step(batch.id)]

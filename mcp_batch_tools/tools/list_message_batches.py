@@ -115,7 +115,7 @@ def _row(batch: MessageBatch, now: datetime) -> Row:
         processing_status=batch.processing_status,
         created_at=batch.created_at,
         ended_at=batch.ended_at,
-        results_until=batch.results_until if batch.readable(now) else None,
+        results_until=batch.results_until if batch.readable else None,
         requests=batch.request_counts.total,
         outcomes=counts,
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mcp_batch_tools.api.errors import BatchError
@@ -21,15 +22,14 @@ async def attempts_of_batches(app: App, message_batch_ids: Sequence[str]) -> "di
         return {}
     from mcp_batch_tools.submissions import store
 
-    scope = await app.scope()
-
-    def read(transaction: "Transaction") -> "dict[str, Attempt]":
+    def read(transaction: "Transaction", scope: str) -> "dict[str, Attempt]":
         found = ((batch, store.attempt_of_batch(transaction, scope, batch)) for batch in message_batch_ids)
         return {batch: attempt for batch, attempt in found if attempt is not None}
 
     try:
+        scope = await app.scope()
         await reconcile_open(app, scope)
-        return await app.ledger.read(read)
+        return await app.ledger.read(partial(read, scope=scope))
     except (LedgerError, BatchError) as error:
         _log.warning("What was created here cannot be told: %s", error)
         return {}

@@ -63,7 +63,7 @@ async def read_message_batch_results(
             raise
         batch = _deleted(message_batch_id)
     path = Path(saved.path) if saved is not None and saved.path.endswith((".jsonl", ".jsonl.gz")) else None
-    if path is None and not batch.readable(app.client.now()):
+    if path is None and not batch.readable:
         message, steps = unreadable(batch)
         return answer(_results_page(batch, message, steps))
     offset = int(cursor or 0)
@@ -83,7 +83,7 @@ async def read_message_batch_results(
     try:
         found = await _scan_page(app, batch, path, offset, page)
     except (OSError, EOFError, zlib.error):
-        if path is None or not batch.readable(app.client.now()):
+        if path is None or not batch.readable:
             raise
         path, page = None, new_page()  # the saved file is gone or broken since it was looked at
         found = await _scan_page(app, batch, path, offset, page)

@@ -89,7 +89,7 @@ async def save_message_batch_results(
     Without path the file is <message_batch_id>.jsonl in the results folder.
     """
     batch = await app.client.retrieve(message_batch_id)
-    if not batch.readable(app.client.now()):
+    if not batch.readable:
         message, steps = unreadable(batch)
         return answer(
             NotSaved(

@@ -40,9 +40,11 @@ CASES: dict[str, tuple[str, float | None, dict[str, Any], str]] = {
     "an empty list, read to its end": ("", LATE, {"ended": True}, "absent"),
     # the window
     "a minute before the claim": ("a@-1 n@-5", LATE, {}, "found a"),
-    "more than a minute before the claim": ("a@-1.01 n@-5", LATE, {}, "absent"),
+    "by its time before the claim, though the list shows it above": ("a@-1.01 n@-5", LATE, {}, "unclear a"),
+    "before the claim, where the newest before is gone": ("a@-1.01", LATE, {"ended": True}, "absent"),
     "an hour after the sending": ("a@70 n@-5", LATE, {}, "found a"),
-    "more than an hour after the sending": ("a@70.01 n@-5", LATE, {}, "absent"),
+    "more than an hour after the sending, so the Date may be wrong": ("a@70.01 n@-5", LATE, {}, "unclear a"),
+    "more than a day and an hour after the sending": ("a@1510.01 n@-5", LATE, {}, "absent"),
     "of another size": ("a@3*5 n@-5", LATE, {}, "absent"),
     "of another size beside one that fits": ("b@4*5 a@3 n@-5", LATE, {}, "found a"),
     "the newest before is none of it": ("n@-0.5", LATE, {}, "absent"),

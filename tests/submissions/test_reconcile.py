@@ -7,7 +7,6 @@ import pytest
 from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.ledger.database import Database
 from mcp_batch_tools.submissions.reconcile import reconcile
-from mcp_batch_tools.submissions.states import ABSENT_AFTER
 from tests.submissions.model.ledger import Ledger
 from tests.submissions.model.machine import Client, Machine, Steps
 from tests.submissions.model.rules import Rules
@@ -45,7 +44,7 @@ def test_only_what_was_read_to_its_end_shows_that_a_batch_is_absent(disturbance:
     lost = store.sent("A", api_claimed=START - 10 * MINUTE, custom_id="elsewhere")
     world = World(Steady(), lag=0, lose=0, late=0, undated=0)
     for _ in range(4):
-        world.pass_time(2 * ABSENT_AFTER)
+        world.pass_time(26 * 60 * MINUTE)
         world.add_elsewhere("w")
     client = Disturbed(world, ledger, disturbance)
     finish(reconcile(cast("BatchClient", client), cast("Database", Steps(ledger)), "w"))

@@ -90,7 +90,8 @@ class Store:
         return self.now(attempt)
 
     def reconcile(self, attempt: Attempt, *batches: Listed, at: int | None = NOW, ended: bool = True) -> Verdict:
-        verdict: Verdict = self.run(store.reconcile_attempt, attempt, Listing(batches, ended, at), NOW)
+        here = NOW if at is None else max(at, NOW)
+        verdict: Verdict = self.run(store.reconcile_attempt, attempt, Listing(batches, ended, at), here)
         return verdict
 
     def now(self, attempt: Attempt) -> Attempt:

@@ -180,9 +180,7 @@ async def test_a_failure_while_waiting_is_an_error_after_its_repeats(connect: Co
     assert "overloaded_error" in failure
 
 
-async def test_results_are_not_called_readable_after_29_days_also_where_archived_at_is_missing(
-    connect: Connect, sandbox: Sandbox
-) -> None:
+async def test_no_clock_says_that_results_are_gone_where_the_api_does_not(connect: Connect, sandbox: Sandbox) -> None:
     body = (
         b'{"id": "b", "processing_status": "ended", "request_counts": {"succeeded": 3}, '
         b'"created_at": "2026-10-01T00:00:00Z"}'
@@ -194,9 +192,12 @@ async def test_results_are_not_called_readable_after_29_days_also_where_archived
     async with connect() as assistant:
         seen = await assistant.call("get_message_batch", message_batch_id="b")
         listed = await assistant.call("list_message_batches")
-    assert "results are gone" in seen["message"]
-    assert "results_until" not in seen
-    assert "results_until" not in listed["batches"][0]
+    assert "the API does not say that these are gone" in seen["message"]
+    assert [step["tool"] for step in seen["possible_actions"]][:2] == [
+        "read_message_batch_results",
+        "save_message_batch_results",
+    ]
+    assert listed["batches"][0]["results_until"] == seen["results_until"]
 
 
 async def test_the_end_of_the_list_is_not_called_an_empty_workspace(connect: Connect, sandbox: Sandbox) -> None:

@@ -45,7 +45,12 @@ def status_message(batch: MessageBatch, now: datetime, waited: float | None) -> 
             return f"Still being canceled{_since(batch)}, not ended yet{after}: {total}. {_report(batch)}"
         case "canceling":
             return f"Being canceled{_since(batch)}, not ended yet{after}: {total}. Wait; do not cancel it again."
-        case "ended" if batch.readable(now):
+        case "ended" if batch.readable and now >= batch.results_until:
+            return (
+                f"Ended: {outcomes(batch)}. Results are kept until {format_time(batch.results_until)}; the API does "
+                "not say that these are gone, so try to save them before anything else."
+            )
+        case "ended" if batch.readable:
             return f"Ended: {outcomes(batch)}. Results can be read until {format_time(batch.results_until)}."
         case "ended":
             return f"Ended and archived: {outcomes(batch)}. Its results are gone; the record can be deleted."

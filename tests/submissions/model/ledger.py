@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from weakref import finalize
 
 from mcp_batch_tools.ledger import statements
 from mcp_batch_tools.ledger.database import Row, Transaction
@@ -60,6 +61,7 @@ class Ledger:
         other_indexes: tuple[str, ...] = (),
     ) -> None:
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        finalize(self, self._connection.close)
         self._connection.row_factory = sqlite3.Row
         for statement in statements.SCHEMA:
             self._connection.execute(statement)
@@ -84,6 +86,7 @@ class Ledger:
         copied.row_factory = sqlite3.Row
         self._connection.backup(copied)
         self._transaction.stale = Transaction(copied)
+        finalize(self._transaction.stale, copied.close)
 
     def run(self, work: Callable[[Transaction], Result], *, changes: bool) -> Result:
         """Do `work` in one transaction, and look at what it has changed."""
