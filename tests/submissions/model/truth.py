@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mcp_batch_tools.ledger.database import Row
 from mcp_batch_tools.submissions.match import Listed, within_window
-from mcp_batch_tools.submissions.states import Attempt
+from mcp_batch_tools.submissions.states import CLOCK_OFF, Attempt
 from tests.submissions.model.ledger import Violation
 from tests.submissions.model.world import LATEST_SEEN, Batch, Post, World
 
@@ -113,9 +113,11 @@ class Truth:
         self.reached["left open"] += 1
         if attempt.api_sent is None:
             return
+        claimed = None if attempt.api_claimed is None else attempt.api_claimed - CLOCK_OFF
+        doubted = replace(attempt, api_claimed=claimed, api_sent=attempt.api_sent + CLOCK_OFF)
         for batch in self._world.batches:
             listed = Listed(batch.id, batch.created, batch.request_counts.total)
             held = any(rival.evidence == "found" and rival.message_batch_id == batch.id for rival in attempts)
-            if within_window(attempt, listed) and (batch.id not in owned or held):
+            if within_window(doubted, listed) and (batch.id not in owned or held):
                 return
         raise Violation(f"{attempt.id} is open for ever, though nothing fits")
