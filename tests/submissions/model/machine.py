@@ -81,6 +81,8 @@ class Client:
 
     async def list(self, *, limit: int, after_id: str | None = None) -> Page:
         """One page. Steps before and after: requests and answers take their time."""
+        if not self._rules.list_before_rows:
+            self._ledger.keep_rows()
         await Step()
         if self._dice.random() < _FAILING:
             raise NoResponse("timeout", endpoint="list", sent=True)
@@ -94,8 +96,6 @@ class Client:
         date = self._world.date() if self._rules.date_is_the_apis else self.now()
         if date is not None and not self.for_claim:
             date += self._rules.later_by
-        if not self._rules.list_before_rows:
-            self._ledger.keep_rows()
         await Step()
         return Page(page, has_more=at + PAGE < len(shown) and self._rules.list_to_its_end, api_time=date)
 
