@@ -197,6 +197,7 @@ class Caller:
         created = [attempt for attempt in history if attempt.state == "created" and attempt.retry_of == wish.retry_of]
         call = Call(
             paid=frozenset(f"{self.workspace} {one}" for one in paid),
+            custom_ids=frozenset(part.custom_ids),
             number=wanted.seq or wanted.copy,
             seen=seen,
             numbers=frozenset(attempt.seq or attempt.copy for attempt in created),

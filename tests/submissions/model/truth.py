@@ -19,6 +19,7 @@ class Call:
     """
 
     paid: frozenset[str]
+    custom_ids: frozenset[str]
     number: int
     seen: Mapping[str, str]
     numbers: frozenset[int]
@@ -118,6 +119,7 @@ class Truth:
         for batch in self._world.batches:
             listed = Listed(batch.id, batch.created, batch.request_counts.total)
             held = any(rival.evidence == "found" and rival.message_batch_id == batch.id for rival in attempts)
-            if within_window(doubted, listed) and (batch.id not in owned or held):
+            unread = batch.deleted or self.calls[attempt.id].custom_ids.issuperset(batch.custom_ids)
+            if unread and within_window(doubted, listed) and (batch.id not in owned or held):
                 return
-        raise Violation(f"{attempt.id} is open for ever, though nothing fits")
+        raise Violation(f"{attempt.id} is open for ever, though nothing fits that may be its own")
