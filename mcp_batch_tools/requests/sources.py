@@ -27,7 +27,7 @@ Unit = Literal["line", "request"]
 BLOCK = 256 * 1024
 """Bytes of a file that are read at a time."""
 _MARK = b"\xef\xbb\xbf"
-"""That of UTF-8, which some programs write."""
+"""The byte order mark of UTF-8, which some programs write."""
 _MOST_BLANK_LINES = 10_000_000
 """A hundred for each request of the largest batch."""
 

@@ -6,7 +6,9 @@ from mcp_batch_tools.api.errors import InvalidResponse, NoResponse
 
 
 async def batched(pieces: AsyncIterator[bytes], size: int) -> AsyncIterator[list[bytes]]:
-    """The same pieces, of at least `size` bytes together, or what is left. What arrived before a break comes before it.
+    """Pieces in groups of at least `size` bytes, the last one of what is left.
+
+    What arrived before a break comes before it.
 
     Raises:
         NoResponse, InvalidResponse: as `pieces`.

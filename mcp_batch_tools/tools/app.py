@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from mcp_batch_tools.api.client import BatchClient
     from mcp_batch_tools.ledger.database import Database, Transaction
 
-_ANY_CONTEXT = Context[Any, Any]  # the only place where the SDK's untyped context comes in
+ToolContext = Context[Any, Any]
+"""The SDK's context of a call. It is untyped, so tools get `App` and `Caller` instead."""
 _LONGEST_NAME = 100
 
 Ability = Literal["able", "unable", "unknown"]
@@ -112,7 +113,7 @@ class Caller:
     `question` is what this call comes back with, or has put to the person; None where nobody was asked.
     """
 
-    def __init__(self, context: _ANY_CONTEXT, app: App) -> None:
+    def __init__(self, context: ToolContext, app: App) -> None:
         self._context = context
         self._app = app
         self.question: Question | None = current.get() if context.request_state is not None else None
@@ -153,17 +154,17 @@ class Caller:
         await self._context.report_progress(progress, total, message)
 
 
-def app_of(context: _ANY_CONTEXT) -> App:
+def app_of(context: ToolContext) -> App:
     """The server's parts, from the SDK's context of a call."""
     app: App = context.request_context.lifespan_context
     return app
 
 
-async def _app(context: _ANY_CONTEXT) -> App:
+async def _app(context: ToolContext) -> App:
     return app_of(context)
 
 
-async def _caller(context: _ANY_CONTEXT, app: Annotated[App, Resolve(_app)]) -> Caller:
+async def _caller(context: ToolContext, app: Annotated[App, Resolve(_app)]) -> Caller:
     return Caller(context, app)
 
 

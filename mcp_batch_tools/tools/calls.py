@@ -7,7 +7,6 @@ from importlib import import_module
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
@@ -20,7 +19,7 @@ from mcp_batch_tools.api.errors import ApiError
 from mcp_batch_tools.errors import Failure
 from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
 from mcp_batch_tools.tools.answers import answer
-from mcp_batch_tools.tools.app import app_of
+from mcp_batch_tools.tools.app import ToolContext, app_of
 from mcp_batch_tools.tools.words.arguments import explain_arguments
 from mcp_batch_tools.tools.words.calls import Call, act_of
 from mcp_batch_tools.tools.words.failures import NO_CONSENT, explain
@@ -117,7 +116,7 @@ class ToolCalls:
         self._hidden = hidden
         self._tool = strict_tool(function_of(name))
 
-    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool) -> Any:
+    async def run(self, arguments: dict[str, Any], context: ToolContext, convert_result: bool) -> Any:
         """Call the function; see `Tool.run` for what is returned and raised."""
         meant = given(arguments, self._schema)
         try:
@@ -140,9 +139,7 @@ class ToolCalls:
             raise ToolError(self._marked(NO_CONSENT)) from error
         return self._checked(result) if isinstance(result, CallToolResult) else result
 
-    async def _deleted_at(
-        self, error: Failure, arguments: Mapping[str, Any], context: Context[Any, Any]
-    ) -> datetime | None:
+    async def _deleted_at(self, error: Failure, arguments: Mapping[str, Any], context: ToolContext) -> datetime | None:
         """When this installation deleted the batch that the API says is gone, where its receipts say so."""
         message_batch_id = arguments.get("message_batch_id")
         if not isinstance(error, ApiError) or not error.gone or not isinstance(message_batch_id, str):

@@ -10,13 +10,13 @@ from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp_types import ToolAnnotations
 from pydantic import ConfigDict
 
 from mcp_batch_tools.settings import Settings
+from mcp_batch_tools.tools.app import ToolContext
 
 if TYPE_CHECKING:
     from mcp_batch_tools.tools.calls import ToolCalls
@@ -68,5 +68,5 @@ class _ListedTool(Tool):
 
         return ToolCalls(self.name, self.parameters, self.settings, self.hidden)
 
-    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+    async def run(self, arguments: dict[str, Any], context: ToolContext, convert_result: bool = False) -> Any:
         return await self.calls.run(arguments, context, convert_result)
