@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedRandom
@@ -16,11 +16,11 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse, NoResponse
 from mcp_batch_tools.api.models import MessageBatch
-from mcp_batch_tools.results.errors import SaveFailed
-from mcp_batch_tools.results.formats import writer_for
+from mcp_batch_tools.results.errors import SaveFailed, SaveProblem
+from mcp_batch_tools.results.formats import Writer, writer_for
 from mcp_batch_tools.results.lines import InvalidLine
 from mcp_batch_tools.results.pieces import batched
-from mcp_batch_tools.results.publishing import NameTaken, keep_or_remove_part, make_folders, publish, size_of
+from mcp_batch_tools.results.publishing import keep_or_remove_part, make_folders, publish, size_of
 from mcp_batch_tools.results.summary import ResultSummary, ResultValidator
 
 _AT_ONCE = 1024 * 1024
@@ -76,74 +76,61 @@ async def save_results(
         detail = error.strerror or str(error)
         raise SaveFailed("folder_unwritable", path=str(part.parent), detail=detail) from error
     try:
-        with file:
-            summary, sha256 = await _Download(client, batch, place, file, existing_size, report, redact).run()
+        with file, closing(_Download(client, batch, place, file, existing_size, report, redact)) as download:
+            summary, sha256 = await download.run()
             size = file.seek(0, os.SEEK_END)
             name = partial(publish, part, place, overwrite=overwrite, sha256=sha256, descriptor=file.fileno())
             return SavedFile(place, size, sha256, summary, already=await anyio.to_thread.run_sync(name))
-    except OSError as error:
-        detail, aside = error.strerror or str(error), keep_or_remove_part(part)
-        raise SaveFailed("write_failed", path=str(place), partial=aside, detail=detail) from error
-    except NameTaken:
-        part.unlink(missing_ok=True)
-        raise
-    except SaveFailed as error:
-        error.partial = keep_or_remove_part(part)
-        raise
-    except BatchError as error:
-        aside = keep_or_remove_part(part)
-        if aside is None:
+    except BaseException as error:
+        if not isinstance(error, Exception) or (isinstance(error, SaveFailed) and error.problem == "name_taken"):
+            part.unlink(missing_ok=True)  # given up from outside, nobody would be told its name; else it is not needed
             raise
-        raise SaveFailed("upstream", path=str(place), partial=aside) from error
-    except Exception:
-        keep_or_remove_part(part)
-        raise
-    except BaseException:
-        part.unlink(missing_ok=True)  # given up from outside: nobody would be told its name
+        aside = keep_or_remove_part(part)
+        match error:
+            case OSError():
+                detail = error.strerror or str(error)
+                raise SaveFailed("write_failed", path=str(place), partial=aside, detail=detail) from error
+            case SaveFailed():
+                error.partial = aside
+            case BatchError() if aside is not None:
+                raise SaveFailed("upstream", path=str(place), partial=aside) from error
         raise
 
 
+@dataclass
 class _Download:
     """One file on its way, over as many requests as it takes."""
 
-    def __init__(
-        self,
-        client: BatchClient,
-        batch: MessageBatch,
-        place: Path,
-        file: BufferedRandom,
-        existing_size: int | None,
-        report: Report,
-        redact: Callable[[str], str],
-    ) -> None:
-        self._client = client
-        self._batch = batch
-        self._place = place
-        self._file = file
-        self._existing_size = existing_size
-        self._report = report
-        self._redact = redact
-        self._writer = writer_for(place, file)
+    client: BatchClient
+    batch: MessageBatch
+    place: Path
+    file: BufferedRandom
+    existing_size: int | None
+    report: Report
+    redact: Callable[[str], str]
+
+    def __post_init__(self) -> None:
+        self._writer = Writer(self.file)
         self._start_over()
 
     def _start_over(self) -> None:
         self._writer.abandon()
-        self._file.seek(0)
-        self._file.truncate()
-        self._validator = ResultValidator(self._batch.request_counts, self._redact)
-        self._writer = writer_for(self._place, self._file)
+        self.file.seek(0)
+        self.file.truncate()
+        self._validator = ResultValidator(self.batch.request_counts, self.redact)
+        self._writer = writer_for(self.place, self.file)
         self._received = 0
         self._synced = 0
         self._length: int | None = None
 
+    def close(self) -> None:
+        """Write nothing more."""
+        self._writer.abandon()
+
     async def run(self) -> tuple[ResultSummary, str]:
         """Download until the file is whole."""
-        try:
-            return await self._run()
-        finally:
-            self._writer.abandon()
-
-    async def _run(self) -> tuple[ResultSummary, str]:
+        problem: SaveProblem
+        cause: Exception
         breaks = wrong = 0
         for _ in range(_MOST_REQUESTS):
             before = self._received
@@ -152,25 +139,23 @@ class _Download:
                 return await anyio.to_thread.run_sync(self._finish)
             except InvalidLine as error:
                 # Once may be an accident on the way, or two parts that did not fit together.
-                problem: Exception = error
+                problem, cause = "not_results", error
                 wrong += 1
                 if wrong < _MOST_WRONG:
                     self._start_over()
             except NoResponse as error:
-                problem = error
-            except InvalidResponse as error:
-                problem = error
-                self._start_over()
-            except ApiError as error:
-                if error.status != 416:
+                problem, cause = "interrupted", error
+            except (InvalidResponse, ApiError) as error:
+                if isinstance(error, ApiError) and error.status != 416:
                     raise
-                problem = error
+                problem, cause = "upstream", error
                 self._start_over()
             breaks = 1 if self._received > before else breaks + 1
             if breaks >= _MOST_BREAKS or wrong >= _MOST_WRONG:
                 break
-            await self._client.pause(min(0.25 * 2.0**breaks, 8.0))
-        raise _failed(problem, self._place) from problem
+            await self.client.pause(min(0.25 * 2.0**breaks, 8.0))
+        detail = str(cause) if problem == "not_results" else ""
+        raise SaveFailed(problem, path=str(self.place), detail=detail) from cause
 
     async def _request(self) -> None:
         """One request, to its end; what arrives before a break counts.
@@ -180,15 +165,16 @@ class _Download:
         """
         unfinished = self._validator.rest
         offset = self._received - len(unfinished)
-        async with self._client.results(self._batch.id, offset=offset) as stream:
+        async with self.client.results(self.batch.id, offset=offset) as stream:
             if stream.start != offset or (self._length is not None and stream.length not in {None, self._length}):
                 unfinished = b""
                 self._start_over()
                 if stream.start:
                     raise InvalidResponse("other_part", endpoint="results", status=206)
             self._length = length = stream.length
-            if self._existing_size not in {None, length} and length is not None and self._place.suffix == ".jsonl":
-                raise NameTaken(self._place)  # it can only be something else, so there is no need to download it
+            if self.existing_size not in {None, length} and length is not None and self.place.suffix == ".jsonl":
+                # It can only be something else, so there is no need to download it.
+                raise SaveFailed("name_taken", path=str(self.place))
             await self._check_while_reading(_after(unfinished, stream.chunks), length)
         if length not in {None, self._received}:
             detail = f"{self._received:,} bytes arrived, {length:,} were promised"
@@ -209,7 +195,7 @@ class _Download:
                         if self._received - self._synced > _SYNC_AFTER:
                             self._synced = self._received
                             tasks.start_soon(self._bring_to_disk)
-                        await self._report(self._received, length, self._validator.summary.lines)
+                        await self.report(self._received, length, self._validator.summary.lines)
                 except Exception as error:  # noqa: BLE001  raised below, where no group wraps it
                     failed = error
 
@@ -224,8 +210,8 @@ class _Download:
                     broken = error
                 except anyio.BrokenResourceError:
                     pass  # the other half has failed, and knows why
-        if failed or broken:
-            raise failed or broken  # type: ignore[misc]  # one of them is there
+        if problem := failed or broken:
+            raise problem
 
     def _write(self, batch: list[bytes]) -> None:
         for piece in batch:
@@ -235,13 +221,13 @@ class _Download:
     async def _bring_to_disk(self) -> None:
         """Let the disk write while the download goes on, or all of it would have to be waited for at the end."""
         with suppress(OSError):  # told by the last one, at the end
-            await anyio.to_thread.run_sync(os.fsync, self._file.fileno(), abandon_on_cancel=False)
+            await anyio.to_thread.run_sync(os.fsync, self.file.fileno(), abandon_on_cancel=False)
 
     def _finish(self) -> tuple[ResultSummary, str]:
         self._writer.add(self._validator.finish())
         sha256 = self._writer.finish()
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self.file.flush()
+        os.fsync(self.file.fileno())
         return self._validator.summary, sha256
 
 
@@ -255,13 +241,3 @@ async def _after(unfinished: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterat
             unfinished, chunk = unfinished[len(chunk) :], chunk[length:]
         if chunk:
             yield chunk
-
-
-def _failed(problem: Exception, place: Path) -> SaveFailed:
-    match problem:
-        case InvalidLine():
-            return SaveFailed("not_results", path=str(place), detail=str(problem))
-        case NoResponse():
-            return SaveFailed("interrupted", path=str(place))
-        case _:
-            return SaveFailed("upstream", path=str(place))

@@ -3,57 +3,39 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedRandom
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mcp_batch_tools.results.errors import SaveFailed
 from mcp_batch_tools.results.lines import parse_line
 
 
-class Writer(Protocol):
-    """Writes lines of results to a file that is open for it."""
-
-    def write(self, piece: bytes) -> None:
-        """Take a piece of the results as it came, before it is checked."""
-
-    def add(self, lines: list[bytes]) -> None:
-        """Take the lines that ended in that piece, each with its line break, once they are checked."""
-
-    def finish(self) -> str:
-        """Write what is left; returns the SHA-256 of the whole file, in hex."""
-
-    def abandon(self) -> None:
-        """Let go of the file. After this nothing is written to it any more."""
-
-
-class _Plain:
-    """The lines as they came."""
+class Writer:
+    """Writes lines of results to a file that is open for it: this one as they came."""
 
     def __init__(self, file: BufferedRandom) -> None:
         self._file = file
         self._hash = hashlib.sha256()
 
     def write(self, piece: bytes) -> None:
-        self._put(piece)
-
-    def add(self, lines: list[bytes]) -> None:
-        """They are in the pieces."""
-
-    def finish(self) -> str:
-        return self._hash.hexdigest()
-
-    def abandon(self) -> None:
-        """Nothing is held back."""
-
-    def _put(self, piece: bytes) -> None:
+        """Take a piece of the results as it came, before it is checked."""
         self._hash.update(piece)
         self._file.write(piece)
 
+    def add(self, lines: list[bytes]) -> None:
+        """Take the lines that ended in that piece, each with its line break, once they are checked."""
 
-class _Gzip(_Plain):
+    def finish(self) -> str:
+        """Write what is left; returns the SHA-256 of the whole file, in hex."""
+        return self._hash.hexdigest()
+
+    def abandon(self) -> None:
+        """Let go of the file. After this nothing is written to it any more."""
+
+
+class _Gzip(Writer):
     """The lines compressed; the same lines make the same file, since it holds no time."""
 
     def __init__(self, file: BufferedRandom) -> None:
@@ -61,14 +43,14 @@ class _Gzip(_Plain):
         self._compressor = zlib.compressobj(level=6, wbits=31)
 
     def write(self, piece: bytes) -> None:
-        self._put(self._compressor.compress(piece))
+        super().write(self._compressor.compress(piece))
 
     def finish(self) -> str:
-        self._put(self._compressor.flush())
+        super().write(self._compressor.flush())
         return super().finish()
 
 
-class _Parquet:
+class _Parquet(Writer):
     """One row a result. The file is written by pyarrow, which an extra brings."""
 
     def __init__(self, file: BufferedRandom) -> None:
@@ -77,6 +59,7 @@ class _Parquet:
             import pyarrow.parquet as pq
         except ImportError:
             raise SaveFailed("parquet_missing", path=file.name) from None
+        super().__init__(file)
         text, number = pa.string(), pa.int64()
         columns = {
             "custom_id": text,
@@ -92,7 +75,6 @@ class _Parquet:
             "raw": text,
         }
         self._pa = pa
-        self._file = file
         self._schema = pa.schema(list(columns.items()))
         self._writer = pq.ParquetWriter(file, self._schema, compression="zstd")
         self._read = pq.ParquetFile
@@ -130,7 +112,7 @@ class _Parquet:
             self._rows, self._bytes = [], 0
 
 
-_WRITERS: dict[str, Callable[[BufferedRandom], Writer]] = {".jsonl": _Plain, ".jsonl.gz": _Gzip, ".parquet": _Parquet}
+_WRITERS: dict[str, type[Writer]] = {".jsonl": Writer, ".jsonl.gz": _Gzip, ".parquet": _Parquet}
 
 SUFFIXES = tuple(_WRITERS)
 
@@ -141,22 +123,21 @@ def writer_for(place: Path, file: BufferedRandom) -> Writer:
     Raises:
         SaveFailed: the library that it needs is not installed.
     """
-    suffix = next(suffix for suffix in sorted(_WRITERS, key=len, reverse=True) if place.name.endswith(suffix))
-    return _WRITERS[suffix](file)
+    return next(writer for suffix, writer in _WRITERS.items() if place.name.endswith(suffix))(file)
 
 
 def _row(raw: bytes) -> dict[str, Any]:
     line = parse_line(raw, 0)
     succeeded = line.outcome == "succeeded"
     kind, message = line.error if line.outcome == "errored" else (None, None)
-    tokens, reason = line.tokens, line.message.get("stop_reason")
+    tokens = line.tokens
     return {
         "custom_id": _storable(line.custom_id),
         "outcome": line.outcome,
-        "text": _storable("\n".join(line.texts)) if succeeded else None,
-        "stop_reason": _storable(reason) if isinstance(reason, str) else None,
-        "error_type": kind if kind is None else _storable(kind),
-        "error_message": message if message is None else _storable(message),
+        "text": _storable("\n".join(line.texts) if succeeded else None),
+        "stop_reason": _storable(line.message.get("stop_reason")),
+        "error_type": _storable(kind),
+        "error_message": _storable(message),
         "input_tokens": tokens.input if succeeded else None,
         "cache_creation_input_tokens": tokens.cache_write_5m + tokens.cache_write_1h if succeeded else None,
         "cache_read_input_tokens": tokens.cache_read if succeeded else None,
@@ -165,8 +146,10 @@ def _row(raw: bytes) -> dict[str, Any]:
     }
 
 
-def _storable(text: str) -> str:
-    """The text without lone surrogates, which no UTF-8 can hold; `raw` keeps them as they came."""
+def _storable(text: object) -> str | None:
+    """The text, if it is one, without lone surrogates, which no UTF-8 can hold; `raw` keeps them as they came."""
+    if not isinstance(text, str):
+        return None
     try:
         text.encode()
     except UnicodeEncodeError:

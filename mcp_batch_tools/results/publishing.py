@@ -8,13 +8,6 @@ from pathlib import Path
 from mcp_batch_tools.results.errors import SaveFailed
 
 
-class NameTaken(SaveFailed):
-    """Another file has the name, and is left as it is."""
-
-    def __init__(self, place: Path) -> None:
-        super().__init__("name_taken", path=str(place))
-
-
 def publish(part: Path, place: Path, *, overwrite: bool, sha256: str, descriptor: int) -> bool:
     """Give a checked file its name at once, and bring the name to the disk.
 
@@ -22,8 +15,7 @@ def publish(part: Path, place: Path, *, overwrite: bool, sha256: str, descriptor
     is removed then.
 
     Raises:
-        NameTaken: the name is another file's.
-        SaveFailed: `part` is not the file any more that was checked.
+        SaveFailed: the name is another file's, or `part` is not the file any more that was checked.
     """
     if overwrite:
         part.replace(place)
@@ -32,12 +24,12 @@ def publish(part: Path, place: Path, *, overwrite: bool, sha256: str, descriptor
             place.hardlink_to(part)  # unlike a rename, this fails where the name is taken
         except FileExistsError:
             if sha256_of(place) != sha256:
-                raise NameTaken(place) from None
+                raise SaveFailed("name_taken", path=str(place)) from None
             part.unlink()
             return True
         except OSError:  # a file system without links
             if place.exists():
-                raise NameTaken(place) from None
+                raise SaveFailed("name_taken", path=str(place)) from None
             part.rename(place)
         else:
             part.unlink()
