@@ -1,6 +1,6 @@
 """What a batch will cost, before it is created: input by counted tokens, output at most what `max_tokens` allows."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ from mcp_batch_tools.api.errors import BatchError
 from mcp_batch_tools.pricing.prices import Prices
 from mcp_batch_tools.requests.fingerprint import canonical
 from mcp_batch_tools.requests.plan import Plan
-from mcp_batch_tools.requests.sizes import Size, size_of_input
+from mcp_batch_tools.requests.sizes import Size, Written, size_of_input
 from mcp_batch_tools.results.tokens import Tokens
 
 _MOST_COUNTED = 3
@@ -74,18 +74,12 @@ async def estimate(client: BatchClient, plan: Plan, prices: Prices) -> Estimate:
             counting.start_soon(count, model, params, size)
     models = []
     for model, part in plan.models.items():
-        tokens = Tokens(output=part.max_tokens)
+        written: Counter[Written] = Counter()
         for kind, by_rule in part.tokens.items():
-            corrected = round(by_rule * max(corrections[model, kind.attached], default=1))
-            tokens.add(
-                Tokens(
-                    input=0 if kind.written else corrected,
-                    cache_write_5m=corrected if kind.written == "5m" else 0,
-                    cache_write_1h=corrected if kind.written == "1h" else 0,
-                )
-            )
-        input_tokens = tokens.input + tokens.cache_write_5m + tokens.cache_write_1h
-        models.append(ModelEstimate(model, part.requests, input_tokens, part.max_tokens, prices.cost(model, tokens)))
+            written[kind.written] += round(by_rule * max(corrections[model, kind.attached], default=1))
+        tokens = Tokens(written[""], written["5m"], written["1h"], output=part.max_tokens)
+        cost = prices.cost(model, tokens)
+        models.append(ModelEstimate(model, part.requests, written.total(), part.max_tokens, cost))
     counted = sum(map(len, corrections.values()))
     return Estimate(models, counted, prices.date, any(part.fees for part in plan.models.values()))
 

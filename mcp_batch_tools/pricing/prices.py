@@ -44,13 +44,9 @@ class Prices(BaseModel):
     models: Mapping[str, tuple[Price, Price]]
     times_input: _TimesInput = Field(default_factory=lambda: _TimesInput.model_validate({}))
 
-    def of(self, model: str) -> tuple[Decimal, Decimal] | None:
-        """Prices of input and output, or None for a model that is not listed."""
-        return self.models.get(model) or self.models.get(_DATED.sub("", model))
-
     def cost(self, model: str, tokens: Tokens) -> Decimal | None:
         """USD, or None for a model that is not listed. Server tools, such as web search, are not included."""
-        prices = self.of(model)
+        prices = self.models.get(model) or self.models.get(_DATED.sub("", model))
         if prices is None:
             return None
         of_input, of_output = prices

@@ -100,18 +100,9 @@ class ResultLine:
     @property
     def usage(self) -> Usage:
         """The tokens that the message says were used; what is not a count is 0."""
-        usage = _object(self.message.get("usage"))
-        breakdown = _object(usage.get("cache_creation"))
-        return Usage(
-            input_tokens=_count(usage.get("input_tokens")),
-            output_tokens=_count(usage.get("output_tokens")),
-            cache_read_input_tokens=_count(usage.get("cache_read_input_tokens")),
-            cache_creation_input_tokens=_count(usage.get("cache_creation_input_tokens")),
-            cache_creation=CacheWrites(
-                ephemeral_5m_input_tokens=_count(breakdown.get("ephemeral_5m_input_tokens")),
-                ephemeral_1h_input_tokens=_count(breakdown.get("ephemeral_1h_input_tokens")),
-            ),
-        )
+        told = _object(self.message.get("usage"))
+        written = CacheWrites(**_counts(CacheWrites, told.get("cache_creation")))
+        return Usage(**{**_counts(Usage, told), "cache_creation": written})
 
     @property
     def tokens(self) -> Tokens:
@@ -121,11 +112,15 @@ class ResultLine:
         return tokens
 
     @property
+    def blocks(self) -> list[dict[str, Any]]:
+        """The blocks that the content of the message is made of."""
+        blocks = self.message.get("content")
+        return [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
+
+    @property
     def texts(self) -> list[str]:
         """The text of each text block of the message."""
-        blocks = self.message.get("content")
-        texts = [block.get("text") for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
-        return [text for text in texts if isinstance(text, str)]
+        return [text for block in self.blocks if isinstance(text := block.get("text"), str)]
 
     @property
     def facts(self) -> LineFacts:
@@ -224,6 +219,10 @@ class LineSplitter:
 
 def _object(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _counts(kind: type[Struct], told: object) -> dict[str, Any]:
+    return {name: _count(_object(told).get(name)) for name in kind.__struct_fields__}
 
 
 def _count(value: object) -> int:

@@ -44,12 +44,8 @@ async def saved_pieces(path: Path, offset: int) -> AsyncIterator[AsyncIterator[b
         while piece := await anyio.to_thread.run_sync(file.read, _READ):
             yield piece
 
-    with path.open("rb") as plain:
-        if path.suffix == ".gz":
-            with gzip.open(plain) as unpacked:
-                yield pieces(cast(BinaryIO, unpacked))
-        else:
-            yield pieces(plain)
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        yield pieces(cast(BinaryIO, file))
 
 
 @asynccontextmanager
@@ -86,7 +82,7 @@ async def scan(
     Raises:
         InvalidLine: a line is too long to be one.
     """
-    scanner = _Scanner(offset, accept, full, redact)
+    scanner = _Scanner(offset, accept, full, Scan(ResultSummary(redact)))
     start = now()
     async for batch in batched(pieces, _AT_ONCE):
         if await anyio.to_thread.run_sync(scanner.feed, batch):
@@ -98,33 +94,28 @@ async def scan(
     return scanner.found
 
 
+@dataclass
 class _Scanner:
     """Where a scan has come to."""
 
-    def __init__(
-        self,
-        offset: int,
-        accept: Callable[[LineFacts, bytes], bool],
-        full: Callable[[], bool],
-        redact: Callable[[str], str],
-    ) -> None:
-        self.found = Scan(ResultSummary(redact))
+    offset: int
+    accept: Callable[[LineFacts, bytes], bool]
+    full: Callable[[], bool]
+    found: Scan
+
+    def __post_init__(self) -> None:
         self._splitter = LineSplitter()
-        self._accept = accept
-        self._full = full
-        self._offset = offset
-        self._end = offset + MOST_SCANNED
+        self._end = self.offset + MOST_SCANNED
 
     def feed(self, pieces: list[bytes]) -> bool:
         """Look through the lines that are complete now; True where the scan is over."""
-        full = self._full
         for line in chain.from_iterable(map(self._splitter.feed, pieces)):
             if not self._take(line):
                 self.stop()
                 return True
-            self._offset += len(line)
-            too_far = self._offset > self._end
-            if too_far or full():
+            self.offset += len(line)
+            too_far = self.offset > self._end
+            if too_far or self.full():
                 self.stop(early=too_far)
                 return True
         return False
@@ -136,7 +127,7 @@ class _Scanner:
 
     def stop(self, *, early: bool = False) -> None:
         """The next page begins here."""
-        self.found.next_offset, self.found.stopped_early = self._offset, early
+        self.found.next_offset, self.found.stopped_early = self.offset, early
 
     def _take(self, raw: bytes) -> bool:
         try:
@@ -144,7 +135,7 @@ class _Scanner:
         except InvalidLine:
             self.found.unreadable += 1
             return True
-        if not self._accept(line, raw):
+        if not self.accept(line, raw):
             return False
         self.found.summary.count(line)
         return True

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,29 +44,24 @@ class Row(BaseModel):
     error: str | None = None
 
 
+@dataclass
 class Page:
     """Rows that fit the question and the size of an answer.
 
     `redact` takes secrets out of every text before it is cut; `boundary` has the marks that it is shown between.
     """
 
-    def __init__(
-        self,
-        *,
-        outcome: Outcome | None,
-        custom_ids: Iterable[str] | None,
-        limit: int,
-        max_characters: int,
-        boundary: Boundary,
-        redact: Callable[[str], str],
-    ) -> None:
-        self.rows: list[Row] = []
-        self._outcome = outcome
+    _: KW_ONLY
+    outcome: Outcome | None
+    custom_ids: InitVar[Iterable[str] | None]
+    limit: int
+    max_characters: int
+    boundary: Boundary
+    redact: Callable[[str], str]
+    rows: list[Row] = field(default_factory=list, init=False)
+
+    def __post_init__(self, custom_ids: Iterable[str] | None) -> None:
         self._ids = None if custom_ids is None else set(custom_ids)
-        self._limit = limit
-        self._most = max_characters
-        self._boundary = boundary
-        self._redact = redact
         self._bytes = 0
 
     @property
@@ -75,21 +71,21 @@ class Page:
 
     def accept(self, facts: LineFacts, raw: bytes) -> bool:
         """Take a line where it fits the question; False where the page is full."""
-        if self._ids is not None and not self._ids:
+        if self.full():
             return False
-        if (self._outcome and facts.outcome != self._outcome) or (
+        if (self.outcome and facts.outcome != self.outcome) or (
             self._ids is not None and facts.custom_id not in self._ids
         ):
             return True
         line = parse_line(raw, 0)
-        row = self._row(line, self._most)
+        row = self._row(line, self.max_characters)
         size = _size(row)
         for most in _SHORTER:
             if self.rows or size <= _MOST_BYTES:
                 break
-            row = self._row(line, min(most, self._most), bare=True)
+            row = self._row(line, min(most, self.max_characters), bare=True)
             size = _size(row)
-        if len(self.rows) == self._limit or self._bytes + size > _MOST_BYTES:
+        if self._bytes + size > _MOST_BYTES:
             return False
         self.rows.append(row)
         self._bytes += size
@@ -99,12 +95,12 @@ class Page:
 
     def full(self) -> bool:
         """Whether it holds as many rows as were asked for, or all that were asked for by their ids."""
-        return len(self.rows) == self._limit or (self._ids is not None and not self._ids)
+        return len(self.rows) == self.limit or (self._ids is not None and not self._ids)
 
     def _row(self, line: ResultLine, most: int, *, bare: bool = False) -> Row:
         reason = line.message.get("stop_reason")
         return Row(
-            custom_id=quote_name(self._redact(line.custom_id)),
+            custom_id=quote_name(self.redact(line.custom_id)),
             outcome=line.outcome,
             text=self._quoted(self._text(line.texts), most) if line.outcome == "succeeded" else None,
             other_blocks=self._other_blocks(line, 0 if bare else _MOST_BLOCKS) or None,
@@ -113,32 +109,30 @@ class Page:
         )
 
     def _quoted(self, text: str, most: int) -> str:
-        return quote_untrusted(self._redact(text), most=most, within=self._boundary)
+        return quote_untrusted(self.redact(text), most=most, within=self.boundary)
 
     def _stop_reason(self, reason: str) -> str:
         return reason if _STOP_REASON.fullmatch(reason) else self._quoted(reason, _LONGEST_NAME)
 
     def _text(self, texts: list[str]) -> str:
-        clean = [self._redact(text) for text in texts]
+        clean = [self.redact(text) for text in texts]
         joined = "".join(clean)
-        redacted = self._redact(joined)
+        redacted = self.redact(joined)
         # A secret that is spread over blocks must not be shown as two halves.
         return "\n".join(clean) if redacted == joined else redacted
 
     def _error(self, kind: str, message: str, most: int) -> str:
         if _ERROR_TYPE.fullmatch(kind):
             return f"{kind}: {self._quoted(message, most)}"
-        return self._quoted(f"{self._redact(kind)[:_LONGEST_NAME]}: {message}", most)
+        return self._quoted(f"{self.redact(kind)[:_LONGEST_NAME]}: {message}", most)
 
     def _other_blocks(self, line: ResultLine, most: int) -> list[str]:
         """Content that is not text, by kind, name and size; kind and name between marks."""
-        blocks = line.message.get("content")
-        others = [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
-        others = [block for block in others if block.get("type") != "text"]
+        others = [block for block in line.blocks if block.get("type") != "text"]
         named = []
         for block in others[:most]:
             names = [str(block.get("type")), *([name] if isinstance(name := block.get("name"), str) else [])]
-            shown = self._quoted(" ".join(self._redact(name)[:_LONGEST_NAME] for name in names), 2 * _LONGEST_NAME + 1)
+            shown = self._quoted(" ".join(self.redact(name)[:_LONGEST_NAME] for name in names), 2 * _LONGEST_NAME + 1)
             thinking = block.get("thinking")
             if isinstance(thinking, str):
                 named.append(f"{shown} ({len(thinking):,} characters)")

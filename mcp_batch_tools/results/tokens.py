@@ -38,14 +38,6 @@ class Tokens:
     cache_read: int = 0
     output: int = 0
 
-    def add(self, other: "Tokens") -> None:
-        """Add up."""
-        self.input += other.input
-        self.cache_write_5m += other.cache_write_5m
-        self.cache_write_1h += other.cache_write_1h
-        self.cache_read += other.cache_read
-        self.output += other.output
-
     def add_usage(self, usage: Usage) -> None:
         """Add the tokens of one message. Cache writes without a breakdown count as those of 5 minutes."""
         self.input += usage.input_tokens or 0
