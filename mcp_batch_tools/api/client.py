@@ -4,7 +4,7 @@ It knows nothing of MCP. Tests give it a `transport` and a `clock`; everything e
 """
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -51,7 +51,10 @@ _CREATE_TIMEOUT = httpx2.Timeout(600, connect=5, write=240)
 """Seconds. That for writing a piece is shorter than the lease of its sender, see `submissions.states`."""
 
 Model = TypeVar("Model", bound=FromApi)
-Result = TypeVar("Result")
+
+
+def _not_sent(error: BatchError) -> bool:
+    return isinstance(error, NoResponse) and not error.sent
 
 
 class BatchClient:
@@ -132,27 +135,21 @@ class BatchClient:
         pieces has not been read then.
         """
         headers = {**_JSON, "content-length": str(length)} if length is not None else _JSON
-
-        async def attempt() -> MessageBatch:
-            return await self._call(
-                MessageBatch, "create", "POST", None, body=body, timeout=_CREATE_TIMEOUT, headers=headers
-            )
-
-        return await self._repeated(attempt, lambda error: isinstance(error, NoResponse) and not error.sent)
+        return await self._call(
+            MessageBatch, "create", "POST", content=body, timeout=_CREATE_TIMEOUT, headers=headers, safe=_not_sent
+        )
 
     async def count_tokens(self, params: Mapping[str, Any]) -> int:
         """How many input tokens these `params` of a request have. The API counts them free of charge."""
         body = json.dumps({name: params[name] for name in _COUNTED if name in params}).encode()
-        counted = await self._repeated(
-            lambda: self._call(
-                CountedTokens, "count_tokens", "POST", None, url=self._count_tokens, body=body, headers=_JSON
-            )
+        counted = await self._call(
+            CountedTokens, "count_tokens", "POST", url=self._count_tokens, content=body, headers=_JSON
         )
         return counted.input_tokens
 
     async def retrieve(self, message_batch_id: str) -> MessageBatch:
         """The batch as it is now."""
-        return await self._repeated(lambda: self._call(MessageBatch, "retrieve", "GET", message_batch_id))
+        return await self._call(MessageBatch, "retrieve", "GET", message_batch_id)
 
     async def watch(self, message_batch_id: str, seconds: float) -> AsyncIterator[tuple[MessageBatch, float]]:
         """Yield the batch and the seconds since the start: at once, then each time the API's polling hint has passed.
@@ -173,17 +170,12 @@ class BatchClient:
     async def list(self, *, limit: int, after_id: str | None = None, before_id: str | None = None) -> MessageBatchPage:
         """One page, newest first; `limit` 1 to 1,000; `after_id` asks for what is older than that batch."""
         query = {"limit": str(limit), "after_id": after_id, "before_id": before_id}
-        return await self._repeated(
-            lambda: self._call(
-                MessageBatchPage, "list", "GET", None, params={k: v for k, v in query.items() if v is not None}
-            )
-        )
+        params = {name: value for name, value in query.items() if value is not None}
+        return await self._call(MessageBatchPage, "list", "GET", params=params)
 
     async def cancel(self, message_batch_id: str) -> MessageBatch:
         """Ask the API to stop a batch; it answers with the batch, usually `canceling`."""
-        return await self._repeated(
-            lambda: self._call(MessageBatch, "cancel", "POST", message_batch_id, suffix="/cancel")
-        )
+        return await self._call(MessageBatch, "cancel", "POST", message_batch_id, suffix="/cancel")
 
     async def delete(self, message_batch_id: str) -> DeletedMessageBatch:
         """Delete an ended batch and its results for good.
@@ -191,7 +183,7 @@ class BatchClient:
         Where an earlier try may have acted without its answer arriving, a 404 on the repeat means that it did.
         """
         try:
-            return await self._repeated(lambda: self._call(DeletedMessageBatch, "delete", "DELETE", message_batch_id))
+            return await self._call(DeletedMessageBatch, "delete", "DELETE", message_batch_id)
         except ApiError as error:
             if error.gone and error.earlier_try_may_have_acted:
                 return DeletedMessageBatch(id=message_batch_id, type="message_batch_deleted")
@@ -207,43 +199,42 @@ class BatchClient:
         headers = {"accept-encoding": "identity"}
         if offset:
             headers["range"] = f"bytes={offset}-"
-        response = await self._repeated(
-            lambda: self._open("results", "GET", message_batch_id, suffix="/results", headers=headers)
+        response = await repeated(
+            lambda: self._open("results", "GET", message_batch_id, suffix="/results", headers=headers), self._clock
         )
         try:
             yield result_stream(response, offset)
         finally:
             await response.aclose()
 
-    async def _repeated(
-        self, attempt: Callable[[], Awaitable[Result]], safe: Callable[[BatchError], bool] = lambda _: True
-    ) -> Result:
-        return await repeated(attempt, self._clock, safe)
-
     async def _call(
         self,
         model: type[Model],
         endpoint: Operation,
         method: str,
-        message_batch_id: str | None,
+        message_batch_id: str | None = None,
         *,
-        suffix: str = "",
+        safe: Callable[[BatchError], bool] = lambda _: True,
         **options: Any,
     ) -> Model:
-        """Send one request, and parse its whole answer."""
-        try:
-            with anyio.fail_after(None if endpoint == "create" else _WHOLE_ANSWER):
-                response = await self._open(endpoint, method, message_batch_id, suffix=suffix, **options)
-                try:
-                    body = await whole_body(endpoint, response)
-                finally:
-                    await response.aclose()
-        except TimeoutError:
-            raise NoResponse("timeout", endpoint=endpoint, sent=True) from None
-        answer = parsed(model, endpoint, response, redacted(body, self._redact), self._clock.now())
-        if message_batch_id is not None and getattr(answer, "id", message_batch_id) != message_batch_id:
-            raise invalid_response(endpoint, response, "other_batch")
-        return answer
+        """Send a request, and parse its whole answer; repeated where it failed and a repeat is `safe`."""
+
+        async def attempt() -> Model:
+            try:
+                with anyio.fail_after(None if endpoint == "create" else _WHOLE_ANSWER):
+                    response = await self._open(endpoint, method, message_batch_id, **options)
+                    try:
+                        body = await whole_body(endpoint, response)
+                    finally:
+                        await response.aclose()
+            except TimeoutError:
+                raise NoResponse("timeout", endpoint=endpoint, sent=True) from None
+            answer = parsed(model, endpoint, response, redacted(body, self._redact), self._clock.now())
+            if message_batch_id is not None and getattr(answer, "id", message_batch_id) != message_batch_id:
+                raise invalid_response(endpoint, response, "other_batch")
+            return answer
+
+        return await repeated(attempt, self._clock, safe)
 
     async def _open(
         self,
@@ -251,14 +242,14 @@ class BatchClient:
         method: str,
         message_batch_id: str | None,
         *,
-        suffix: str = "",
         url: str | None = None,
-        body: bytes | AsyncIterable[bytes] | None = None,
-        params: Mapping[str, str] | None = None,
-        timeout: httpx2.Timeout | None = None,  # noqa: ASYNC109  httpx2 has one for each phase
-        headers: Mapping[str, str] | None = None,
+        suffix: str = "",
+        **options: Any,
     ) -> httpx2.Response:
-        """Send one request and return its answer with the body unread; errors are read and raised."""
+        """Send one request and return its answer with the body unread; errors are read and raised.
+
+        `options` are those of a request of httpx2.
+        """
         if self._headers is None:
             raise NotConfigured(endpoint=endpoint)
         http = self._http(endpoint)
@@ -268,15 +259,7 @@ class BatchClient:
                 raise ValueError(f"not the id of a batch: {message_batch_id!r}")  # it would name another path
             url += f"/{quote(message_batch_id, safe='')}{suffix}"
         try:
-            request = http.build_request(
-                method,
-                url,
-                params=params,
-                content=body,
-                headers=headers,
-                timeout=timeout or self._timeout,
-            )
-            response = await http.send(request, stream=True)
+            response = await http.send(http.build_request(method, url, **options), stream=True)
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, OverflowError) as error:
             raise unusable_setup(endpoint, error, "address") from error
         except ExceptionGroup as group:  # of the tries to connect

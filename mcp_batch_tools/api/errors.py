@@ -10,6 +10,7 @@ BatchError            a call to the API failed
 Each carries the `endpoint` it happened at; those that saw an answer carry its `status` and `request_id`.
 """
 
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
 from mcp_batch_tools.errors import Failure
@@ -34,13 +35,12 @@ _FAILED_INSIDE = frozenset({"api_error", "timeout_error", "overloaded_error"})
 _CHANGES: frozenset[Operation] = frozenset({"create", "cancel", "delete"})
 
 
+@dataclass(eq=False, kw_only=True)
 class BatchError(Failure):
     """Any failure of a call to the Message Batches API."""
 
-    def __init__(self, log_text: str, *, endpoint: Operation) -> None:
-        super().__init__(log_text)
-        self.endpoint: Operation = endpoint
-        self.earlier_try_may_have_acted = False
+    endpoint: Operation
+    earlier_try_may_have_acted: bool = field(default=False, init=False)
 
     @property
     def may_have_acted(self) -> bool:
@@ -54,19 +54,23 @@ class BatchError(Failure):
 class NotConfigured(BatchError):
     """Neither an API key nor an auth token is set, so nothing was sent."""
 
-    def __init__(self, *, endpoint: Operation) -> None:
-        super().__init__(f"{endpoint}: no credentials", endpoint=endpoint)
+    def __str__(self) -> str:
+        return f"{self.endpoint}: no credentials"
 
 
+@dataclass(eq=False)
 class UnusableSetup(BatchError):
     """What is configured cannot be used to connect, so nothing was sent. `detail` says why, without passwords."""
 
-    def __init__(self, problem: SetupProblem, *, endpoint: Operation, detail: str) -> None:
-        super().__init__(f"{endpoint}: {problem}: {detail}", endpoint=endpoint)
-        self.problem: SetupProblem = problem
-        self.detail = detail
+    problem: SetupProblem
+    _: KW_ONLY
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}: {self.problem}: {self.detail}"
 
 
+@dataclass(eq=False)
 class ApiError(BatchError):
     """The API answered with an error.
 
@@ -75,28 +79,18 @@ class ApiError(BatchError):
     `names_batch` says whether the message names the batch that the request was about.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        endpoint: Operation,
-        status: int,
-        type: str = "",  # noqa: A002  the API's own name for it
-        request_id: str | None = None,
-        retry_after: float | None = None,
-        should_retry: bool | None = None,
-        error_code: str | None = None,
-        names_batch: bool = False,
-    ) -> None:
-        super().__init__(f"{endpoint}: HTTP {status} {type}: {message}", endpoint=endpoint)
-        self.message = message
-        self.status = status
-        self.type = type
-        self.request_id = request_id
-        self.retry_after = retry_after
-        self.should_retry = should_retry
-        self.error_code = error_code
-        self.names_batch = names_batch
+    message: str
+    _: KW_ONLY
+    status: int
+    type: str = ""
+    request_id: str | None = None
+    retry_after: float | None = None
+    should_retry: bool | None = None
+    error_code: str | None = None
+    names_batch: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}: HTTP {self.status} {self.type}: {self.message}"
 
     @property
     def gone(self) -> bool:
@@ -121,35 +115,33 @@ class ApiError(BatchError):
         return self.endpoint in _CHANGES and (self.status >= 500 or self.status == 408)
 
 
+@dataclass(eq=False)
 class NoResponse(BatchError):
     """No whole answer arrived. `reason` says why; `sent` is false only where no byte of the request can have left."""
 
-    def __init__(self, reason: Reason, *, endpoint: Operation, sent: bool) -> None:
-        super().__init__(f"{endpoint}: no answer: {reason}", endpoint=endpoint)
-        self.reason: Reason = reason
-        self.sent = sent
+    reason: Reason
+    _: KW_ONLY
+    sent: bool
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}: no answer: {self.reason}"
 
     def _this_try_may_have_acted(self) -> bool:
         return self.sent and self.endpoint in _CHANGES
 
 
+@dataclass(eq=False)
 class InvalidResponse(BatchError):
     """An answer with a success status whose body is not what the API promises."""
 
-    def __init__(
-        self,
-        problem: ResponseProblem,
-        *,
-        endpoint: Operation,
-        status: int = 200,
-        request_id: str | None = None,
-        detail: str = "",
-    ) -> None:
-        super().__init__(f"{endpoint}: HTTP {status}: {problem} {detail}".rstrip(), endpoint=endpoint)
-        self.problem: ResponseProblem = problem
-        self.status = status
-        self.request_id = request_id
-        self.detail = detail
+    problem: ResponseProblem
+    _: KW_ONLY
+    status: int = 200
+    request_id: str | None = None
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}: HTTP {self.status}: {self.problem} {self.detail}".rstrip()
 
     def _this_try_may_have_acted(self) -> bool:
         return self.endpoint in _CHANGES

@@ -62,22 +62,20 @@ def result_stream(response: httpx2.Response, offset: int) -> ResultStream:
         start, length = offset, int(told[2]) if told[2] != "*" else None
     elif "content-encoding" not in response.headers and response.headers.get("content-length", "").isdecimal():
         length = int(response.headers["content-length"])
-    return ResultStream(start, length, _chunks(response))
+    return ResultStream(start, length, _chunks("results", response))
 
 
-async def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
+async def _chunks(endpoint: Operation, response: httpx2.Response) -> AsyncIterator[bytes]:
     try:
         async for chunk in response.aiter_bytes():
             yield chunk
     except httpx2.DecodingError:
-        raise invalid_response("results", response, "compression") from None
-    except httpx2.RemoteProtocolError as error:
-        if "closed" in str(error):
-            raise_no_response("results", error)
-        # Not a break, but bytes where none can be: what came before may be wrong, too.
-        raise invalid_response("results", response, "framing") from error
+        raise invalid_response(endpoint, response, "compression") from None
     except httpx2.HTTPError as error:
-        raise_no_response("results", error)
+        if endpoint == "results" and isinstance(error, httpx2.RemoteProtocolError) and "closed" not in str(error):
+            # Not a break, but bytes where none can be: what came before may be wrong, too.
+            raise invalid_response(endpoint, response, "framing") from error
+        raise_no_response(endpoint, error)
 
 
 async def whole_body(endpoint: Operation, response: httpx2.Response) -> bytes:
@@ -88,15 +86,10 @@ async def whole_body(endpoint: Operation, response: httpx2.Response) -> bytes:
         InvalidResponse: it is too long, or its compression is broken.
     """
     body = bytearray()
-    try:
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > _LARGEST_BODY:
-                raise invalid_response(endpoint, response, "too_long")
-    except httpx2.DecodingError:
-        raise invalid_response(endpoint, response, "compression") from None
-    except httpx2.HTTPError as error:
-        raise_no_response(endpoint, error)
+    async for chunk in _chunks(endpoint, response):
+        body += chunk
+        if len(body) > _LARGEST_BODY:
+            raise invalid_response(endpoint, response, "too_long")
     return bytes(body)
 
 

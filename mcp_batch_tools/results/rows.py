@@ -70,9 +70,7 @@ class Page:
         return len(self._ids or ())
 
     def accept(self, facts: LineFacts, raw: bytes) -> bool:
-        """Take a line where it fits the question; False where the page is full."""
-        if self.full():
-            return False
+        """Take a line where it fits the question; False where there is no room for it. The page must not be full."""
         if (self.outcome and facts.outcome != self.outcome) or (
             self._ids is not None and facts.custom_id not in self._ids
         ):
