@@ -67,7 +67,7 @@ class Database:
             self._identity = _identity_of(self.path)
         except OSError as error:
             raise LedgerError("unusable", path=str(self.path), text=error.strerror or str(error)) from error
-        with self._failures():
+        with _failures_of(self.path):
             self._connection = _connected(str(self.path))
             try:
                 self._prepare()
@@ -127,12 +127,12 @@ class Database:
         with self._lock:
             if not durable:
                 return self._transact(work, kind, wait=_BUSY_SECONDS)
-            with self._failures():
+            with _failures_of(self.path):
                 self._connection.execute("PRAGMA synchronous = FULL")
             try:
                 return self._transact(work, kind, wait=_BUSY_SECONDS)
             finally:
-                with self._failures():
+                with _failures_of(self.path):
                     self._connection.execute("PRAGMA synchronous = NORMAL")
 
     def _transact(self, work: Callable[[Transaction], Result], kind: str, *, wait: float) -> Result:
@@ -142,7 +142,7 @@ class Database:
             same = False
         if not same:
             raise LedgerError("replaced", path=str(self.path))
-        with self._failures():
+        with _failures_of(self.path):
             if wait != self._waits:
                 self._connection.execute(f"PRAGMA busy_timeout = {wait * 1000:.0f}")
                 self._waits = wait
@@ -160,11 +160,6 @@ class Database:
                 self._connection.execute("ROLLBACK")
             raise
 
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        with failures_of(self.path):
-            yield
-
 
 @contextmanager
 def opened_read_only(folder: Path) -> Iterator[sqlite3.Connection]:
@@ -176,7 +171,7 @@ def opened_read_only(folder: Path) -> Iterator[sqlite3.Connection]:
     path = folder / FILE
     # Beside a file that is open elsewhere SQLite needs to write; where nobody can, nobody else does.
     how = "mode=ro" if os.access(folder, os.W_OK) else "immutable=1"
-    with failures_of(path):
+    with _failures_of(path):
         connection = _connected(f"{path.absolute().as_uri()}?{how}", uri=True)
         try:
             if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
@@ -187,7 +182,7 @@ def opened_read_only(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def failures_of(path: Path) -> Iterator[None]:
+def _failures_of(path: Path) -> Iterator[None]:
     """Turn what SQLite raises into what is known of it."""
     try:
         yield

@@ -92,21 +92,13 @@ def complete_open_receipts(
 
     Where the act is now seen to be done, one receipt says so: that of `done_by`, else the newest of these.
     """
-    opened = transaction.rows(
-        statements.OPEN_RECEIPTS,
-        message_batch_id=intent.message_batch_id,
-        scope=intent.scope,
-        action=intent.action,
-    )
+    batch = {"message_batch_id": intent.message_batch_id, "scope": intent.scope, "action": intent.action}
+    opened = transaction.rows(statements.OPEN_RECEIPTS, **batch)
     for number, row in enumerate(opened):
-        superseded = outcome == "done" and (number > 0 or done_by is not None)
-        complete_receipt(
-            transaction,
-            row["id"],
-            "failed" if superseded else outcome,
-            now,
-            note="a later call did it" if superseded else "seen by a later call",
-        )
+        if outcome == "done" and (number > 0 or done_by is not None):
+            complete_receipt(transaction, row["id"], "failed", now, note="a later call did it")
+        else:
+            complete_receipt(transaction, row["id"], outcome, now, note="seen by a later call")
     return bool(opened)
 
 
@@ -137,14 +129,11 @@ def read_receipts(
 
 def _receipt(row: Row) -> Receipt:
     counts = json.loads(row["request_counts"])
-    return Receipt(
-        **{
-            **dict(row),
-            "time": _iso(row["time"]),
-            "request_counts": counts if isinstance(counts, dict) else {"processing": counts},
-            "outcome_time": None if row["outcome_time"] is None else _iso(row["outcome_time"]),
-        }
-    )
+    receipt = dict(row)
+    receipt["time"] = _iso(row["time"])
+    receipt["request_counts"] = counts if isinstance(counts, dict) else {"processing": counts}
+    receipt["outcome_time"] = None if row["outcome_time"] is None else _iso(row["outcome_time"])
+    return Receipt(**receipt)
 
 
 def _iso(time: int) -> str:

@@ -1,7 +1,6 @@
 """Files that all results of a batch were saved to. Whether one is still there, and unchanged, is another question."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from mcp_batch_tools.ledger import statements
 from mcp_batch_tools.ledger.database import Transaction
@@ -20,26 +19,9 @@ class SavedFile:
     cost_usd: str | None
 
 
-def remember_saved_file(
-    transaction: Transaction,
-    message_batch_id: str,
-    path: Path,
-    size: int,
-    sha256: str,
-    cost_usd: str | None,
-    now: int,
-) -> None:
-    """Remember a file of `size` bytes that all results of a batch were saved to. `now` is in milliseconds."""
-    transaction.change(
-        statements.INSERT_SAVED_FILE,
-        id=new_id(now),
-        time=now,
-        message_batch_id=message_batch_id,
-        path=str(path),
-        bytes=size,
-        sha256=sha256,
-        cost_usd=cost_usd,
-    )
+def remember_saved_file(transaction: Transaction, file: SavedFile) -> None:
+    """Remember a file that all results of a batch were saved to."""
+    transaction.change(statements.INSERT_SAVED_FILE, id=new_id(file.time), **vars(file))
 
 
 def saved_files(transaction: Transaction, message_batch_id: str) -> list[SavedFile]:

@@ -125,6 +125,7 @@ async def save(app: App, caller: Caller, batch: MessageBatch, place: "Path", *, 
         SaveFailed, BatchError: as `save_results`.
         InvalidPrices: the list of prices cannot be used; nothing was saved.
     """
+    from mcp_batch_tools.ledger.saved_files import SavedFile as RememberedFile
     from mcp_batch_tools.ledger.saved_files import remember_saved_file
 
     prices = load_prices(app.settings.prices)
@@ -136,18 +137,10 @@ async def save(app: App, caller: Caller, batch: MessageBatch, place: "Path", *, 
     tokens, cost = _priced(saved.summary, prices)
     how = "The same file was there already" if saved.already else "Saved and checked"
     message = f"{how}: {saved.summary.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
+    cost_usd = None if cost is None else str(cost.quantize(_CENTI_CENT))
+    file = RememberedFile(app.now(), batch.id, str(saved.path), saved.bytes, saved.sha256, cost_usd)
     try:
-        await app.ledger.write(
-            partial(
-                remember_saved_file,
-                message_batch_id=batch.id,
-                path=place,
-                size=saved.bytes,
-                sha256=saved.sha256,
-                cost_usd=_text(cost),
-                now=app.now(),
-            )
-        )
+        await app.ledger.write(partial(remember_saved_file, file=file))
     except LedgerError as error:
         message += f" The ledger could not take a note of it ({error}), so a later delete will not know of this file."
     return _saved_answer(batch, saved, message, tokens, cost, prices)
@@ -194,7 +187,3 @@ def _cost_in_words(cost: Decimal | None, tokens: list[ModelTokens], prices: Pric
     unlisted = [row.model for row in tokens if row.cost_usd is None]
     unknown = ", ".join(unlisted[:3]) + (f" and {len(unlisted) - 3} more" if len(unlisted) > 3 else "")
     return f"What they cost is unknown: the prices of {prices.date} do not list {unknown}."
-
-
-def _text(cost: Decimal | None) -> str | None:
-    return None if cost is None else str(cost.quantize(_CENTI_CENT))
