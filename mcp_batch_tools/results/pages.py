@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 import anyio.to_thread
 
 from mcp_batch_tools.api.client import BatchClient
+from mcp_batch_tools.api.errors import InvalidResponse
 from mcp_batch_tools.results.lines import InvalidLine, LineFacts, LineSplitter, decode_line
 from mcp_batch_tools.results.pieces import batched
 from mcp_batch_tools.results.summary import ResultSummary
@@ -36,33 +37,30 @@ class Scan:
 
 
 @asynccontextmanager
-async def saved_pieces(path: Path, offset: int) -> AsyncIterator[AsyncIterator[bytes]]:
-    """A saved file, .jsonl or .jsonl.gz, from an offset in what it holds."""
+async def pieces_of(
+    client: BatchClient, message_batch_id: str, saved: Path | None, offset: int
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Results from an offset on, of the file `saved` (.jsonl or .jsonl.gz), or else as the API sends them."""
+    if saved is None:
+        async with client.results(message_batch_id, offset=offset) as stream:
+            yield _without_first(stream.chunks, offset - stream.start)
+    else:
+        with gzip.open(saved) if saved.suffix == ".gz" else saved.open("rb") as file:
+            yield _read(cast(BinaryIO, file), offset)
 
-    async def pieces(file: BinaryIO) -> AsyncIterator[bytes]:
-        await anyio.to_thread.run_sync(file.seek, offset)
-        while piece := await anyio.to_thread.run_sync(file.read, _READ):
-            yield piece
 
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        yield pieces(cast(BinaryIO, file))
+async def _read(file: BinaryIO, offset: int) -> AsyncIterator[bytes]:
+    await anyio.to_thread.run_sync(file.seek, offset)
+    while piece := await anyio.to_thread.run_sync(file.read, _READ):
+        yield piece
 
 
-@asynccontextmanager
-async def api_pieces(client: BatchClient, message_batch_id: str, offset: int) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The results as the API sends them, from an offset on; what comes before is passed over where it must be."""
-    async with client.results(message_batch_id, offset=offset) as stream:
-
-        async def pieces() -> AsyncIterator[bytes]:
-            behind = offset - stream.start
-            async for piece in stream.chunks:
-                if behind >= len(piece):
-                    behind -= len(piece)
-                    continue
-                yield piece[behind:]
-                behind = 0
-
-        yield pieces()
+async def _without_first(pieces: AsyncIterator[bytes], behind: int) -> AsyncIterator[bytes]:
+    """All but the first bytes, which come again where the other side does not go on from an offset."""
+    async for piece in pieces:
+        if behind < len(piece):
+            yield piece[behind:]
+        behind = max(behind - len(piece), 0)
 
 
 async def scan(
@@ -80,16 +78,19 @@ async def scan(
     does not fit on the page any more; the next page begins with it. `redact` takes secrets out of the summary.
 
     Raises:
-        InvalidLine: a line is too long to be one.
+        InvalidResponse: a line is too long to be one.
     """
     scanner = _Scanner(offset, accept, full, Scan(ResultSummary(redact)))
     start = now()
-    async for batch in batched(pieces, _AT_ONCE):
-        if await anyio.to_thread.run_sync(scanner.feed, batch):
-            return scanner.found
-        if now() - start > LONGEST_SCAN:
-            scanner.stop(early=True)
-            return scanner.found
+    try:
+        async for batch in batched(pieces, _AT_ONCE):
+            if await anyio.to_thread.run_sync(scanner.feed, batch):
+                return scanner.found
+            if now() - start > LONGEST_SCAN:
+                scanner.stop(early=True)
+                return scanner.found
+    except InvalidLine as error:
+        raise InvalidResponse("not_results", endpoint="results", detail=str(error)) from error
     await anyio.to_thread.run_sync(scanner.finish)
     return scanner.found
 

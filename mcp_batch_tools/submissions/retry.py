@@ -1,20 +1,17 @@
 """Which requests of an earlier batch are worth sending again."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
 
 from mcp_batch_tools.api.client import BatchClient
-from mcp_batch_tools.api.errors import InvalidResponse
 from mcp_batch_tools.ledger.database import Database, Transaction
 from mcp_batch_tools.requests.fingerprint import by_custom_id, canonical, custom_id_and_params, digest, digests_of
 from mcp_batch_tools.requests.sources import Source, Unit
-from mcp_batch_tools.results.lines import InvalidLine, LineFacts
-from mcp_batch_tools.results.pages import api_pieces, saved_pieces, scan
+from mcp_batch_tools.results.lines import LineFacts
+from mcp_batch_tools.results.pages import pieces_of, scan
 from mcp_batch_tools.submissions import store
 from mcp_batch_tools.submissions.errors import NothingToRetry, RetryUnreadable
 from mcp_batch_tools.submissions.states import Attempt
@@ -144,12 +141,6 @@ async def _worth_retrying(client: BatchClient, message_batch_id: str, saved: Pat
 
     offset: int | None = 0
     while offset is not None:
-        opened: AbstractAsyncContextManager[Any] = (
-            saved_pieces(saved, offset) if saved else api_pieces(client, message_batch_id, offset)
-        )
-        async with opened as pieces:
-            try:
-                offset = (await scan(pieces, offset, note, client.monotonic)).next_offset
-            except InvalidLine as error:
-                raise InvalidResponse("not_results", endpoint="results", detail=str(error)) from error
+        async with pieces_of(client, message_batch_id, saved, offset) as pieces:
+            offset = (await scan(pieces, offset, note, client.monotonic)).next_offset
     return worth

@@ -1,8 +1,6 @@
 """Reading results: `read_message_batch_results`."""
 
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +8,11 @@ from typing import Annotated
 from mcp_types import CallToolResult
 from pydantic import Field
 
-from mcp_batch_tools.api.errors import ApiError, InvalidResponse
+from mcp_batch_tools.api.errors import ApiError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
 from mcp_batch_tools.api.untrusted import Boundary
-from mcp_batch_tools.results.lines import InvalidLine, Outcome
-from mcp_batch_tools.results.pages import Scan, api_pieces, saved_pieces, scan
+from mcp_batch_tools.results.lines import Outcome
+from mcp_batch_tools.results.pages import Scan, pieces_of, scan
 from mcp_batch_tools.results.rows import Page, Row, grouped_errors
 from mcp_batch_tools.tools.acts import saved_results
 from mcp_batch_tools.tools.answers import Answer, NextStep, answer
@@ -105,16 +103,8 @@ def _deleted(message_batch_id: str) -> MessageBatch:
 
 
 async def _scan_page(app: App, batch: MessageBatch, path: Path | None, offset: int, page: Page) -> Scan:
-    opened: AbstractAsyncContextManager[AsyncIterator[bytes]] = (
-        saved_pieces(path, offset) if path else api_pieces(app.client, batch.id, offset)
-    )
-    async with opened as pieces:
-        try:
-            return await scan(
-                pieces, offset, page.accept, app.client.monotonic, full=page.full, redact=app.settings.redact
-            )
-        except InvalidLine as error:
-            raise InvalidResponse("not_results", endpoint="results", detail=str(error)) from error
+    async with pieces_of(app.client, batch.id, path, offset) as pieces:
+        return await scan(pieces, offset, page.accept, app.client.monotonic, full=page.full, redact=app.settings.redact)
 
 
 def _results_page(batch: MessageBatch, message: str, steps: list[NextStep]) -> ResultsPage:
