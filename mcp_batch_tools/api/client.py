@@ -30,7 +30,6 @@ from mcp_batch_tools.api.exchange import (
     raise_no_response,
     read_large_pieces,
     redact_headers,
-    redacted,
     result_stream,
     unusable_setup,
     whole_body,
@@ -223,13 +222,10 @@ class BatchClient:
             try:
                 with anyio.fail_after(None if endpoint == "create" else _WHOLE_ANSWER):
                     response = await self._open(endpoint, method, message_batch_id, **options)
-                    try:
-                        body = await whole_body(endpoint, response)
-                    finally:
-                        await response.aclose()
+                    body = await whole_body(endpoint, response, self._redact)
             except TimeoutError:
                 raise NoResponse("timeout", endpoint=endpoint, sent=True) from None
-            answer = parsed(model, endpoint, response, redacted(body, self._redact), self._clock.now())
+            answer = parsed(model, endpoint, response, body, self._clock.now())
             if message_batch_id is not None and getattr(answer, "id", message_batch_id) != message_batch_id:
                 raise invalid_response(endpoint, response, "other_batch")
             return answer
@@ -274,10 +270,7 @@ class BatchClient:
             self.answered = True
             return response
         try:
-            content = await whole_body(endpoint, response)
+            content = await whole_body(endpoint, response, self._redact)
         except (NoResponse, InvalidResponse):
             content = b""  # the status is known, and says more than the loss of its explanation
-        finally:
-            await response.aclose()
-        content = redacted(content, self._redact)
         raise api_error(endpoint, response, content, self._clock.now(), message_batch_id)

@@ -26,6 +26,7 @@ from mcp_batch_tools.api.errors import (
     UnusableSetup,
 )
 from mcp_batch_tools.api.models import FromApi
+from mcp_batch_tools.api.untrusted import change_texts
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,20}/(\d{1,18}|\*)", re.ASCII)
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
@@ -78,19 +79,22 @@ async def _chunks(endpoint: Operation, response: httpx2.Response) -> AsyncIterat
         raise_no_response(endpoint, error)
 
 
-async def whole_body(endpoint: Operation, response: httpx2.Response) -> bytes:
-    """The body of an answer, up to a length that none has.
+async def whole_body(endpoint: Operation, response: httpx2.Response, redact: Callable[[str], str]) -> bytes:
+    """The body of an answer, up to a length that none has, without the secrets that `redact` takes out. Closes it.
 
     Raises:
         NoResponse: it did not arrive whole.
         InvalidResponse: it is too long, or its compression is broken.
     """
     body = bytearray()
-    async for chunk in _chunks(endpoint, response):
-        body += chunk
-        if len(body) > _LARGEST_BODY:
-            raise invalid_response(endpoint, response, "too_long")
-    return bytes(body)
+    try:
+        async for chunk in _chunks(endpoint, response):
+            body += chunk
+            if len(body) > _LARGEST_BODY:
+                raise invalid_response(endpoint, response, "too_long")
+    finally:
+        await response.aclose()
+    return _redacted(bytes(body), redact)
 
 
 def redact_headers(response: httpx2.Response, redact: Callable[[str], str]) -> None:
@@ -119,13 +123,13 @@ def parsed(model: type[Model], endpoint: Operation, response: httpx2.Response, b
     return answer
 
 
-def redacted(body: bytes, redact: Callable[[str], str]) -> bytes:
-    """A JSON body without the secrets that `redact` takes out, also where they are escaped."""
+def _redacted(body: bytes, redact: Callable[[str], str]) -> bytes:
+    """A JSON body without secrets, also where they are escaped."""
     text = body.decode(errors="replace")
     if redact(text) == text and "\\" not in text:
         return body
     try:
-        return to_json(_all_redacted(from_json(body), redact))
+        return to_json(change_texts(from_json(body), redact))
     except ValueError:
         return redact(text).encode()
 
@@ -251,15 +255,3 @@ def _reason(error: BaseException) -> Reason:
 
 def _object(value: object) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
-
-
-def _all_redacted(value: object, redact: Callable[[str], str]) -> object:
-    match value:
-        case str():
-            return redact(value)
-        case dict():
-            return {redact(key): _all_redacted(held, redact) for key, held in value.items()}
-        case list():
-            return [_all_redacted(member, redact) for member in value]
-        case _:
-            return value

@@ -52,8 +52,6 @@ async def repeated(
             error.earlier_try_may_have_acted = may_have_acted
             may_have_acted = error.may_have_acted
             wait = seconds_until_repeat(error, attempts)
-            if wait is None or attempts == ATTEMPTS or not safe(error):
-                raise
-            if clock.monotonic() - start + wait > LONGEST:
+            if wait is None or attempts == ATTEMPTS or not safe(error) or clock.monotonic() - start + wait > LONGEST:
                 raise
         await clock.sleep(wait)

@@ -8,7 +8,7 @@ arrives: nothing here knows them, and a text is cut here.
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from unicodedata import category
 
@@ -67,12 +67,17 @@ def _seen(character: str) -> bool:
 
 def escape_all_invisible(value: Any) -> Any:
     """JSON-like data with `escape_invisible` applied to every string and every key in it."""
+    return change_texts(value, escape_invisible)
+
+
+def change_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """JSON-like data with `change` applied to every string and every key in it."""
     match value:
         case str():
-            return escape_invisible(value)
+            return change(value)
         case Mapping():
-            return {escape_invisible(str(key)): escape_all_invisible(held) for key, held in value.items()}
+            return {change(str(key)): change_texts(held, change) for key, held in value.items()}
         case list() | tuple():
-            return [escape_all_invisible(member) for member in value]
+            return [change_texts(member, change) for member in value]
         case _:
             return value

@@ -15,7 +15,6 @@ async def batched(pieces: AsyncIterator[bytes], size: int) -> AsyncIterator[list
     """
     batch: list[bytes] = []
     length = 0
-    broken: Exception | None = None
     try:
         async for piece in pieces:
             batch.append(piece)
@@ -23,9 +22,9 @@ async def batched(pieces: AsyncIterator[bytes], size: int) -> AsyncIterator[list
             if length >= size:
                 yield batch
                 batch, length = [], 0
-    except (NoResponse, InvalidResponse) as error:
-        broken = error
+    except (NoResponse, InvalidResponse):
+        if batch:
+            yield batch
+        raise
     if batch:
         yield batch
-    if broken:
-        raise broken
