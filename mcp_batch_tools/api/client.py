@@ -14,27 +14,8 @@ import anyio
 import httpx2
 
 from mcp_batch_tools import __version__
-from mcp_batch_tools.api.errors import (
-    ApiError,
-    BatchError,
-    InvalidResponse,
-    NoResponse,
-    NotConfigured,
-    Operation,
-)
-from mcp_batch_tools.api.exchange import (
-    ResultStream,
-    api_error,
-    invalid_response,
-    parsed,
-    raise_no_response,
-    read_large_pieces,
-    redact_headers,
-    result_stream,
-    unusable_setup,
-    whole_body,
-    workspace_of,
-)
+from mcp_batch_tools.api import exchange
+from mcp_batch_tools.api.errors import ApiError, BatchError, InvalidResponse, NoResponse, NotConfigured, Operation
 from mcp_batch_tools.api.models import CountedTokens, DeletedMessageBatch, FromApi, MessageBatch, MessageBatchPage
 from mcp_batch_tools.api.retries import repeated
 from mcp_batch_tools.clock import Clock, SystemClock
@@ -114,7 +95,7 @@ class BatchClient:
     def _http(self, endpoint: Operation) -> httpx2.AsyncClient:
         # Opened by the first call: loading the trust store would delay the start of a server.
         if self._pool is None:
-            read_large_pieces()
+            exchange.read_large_pieces()
             try:
                 self._pool = httpx2.AsyncClient(
                     headers={"user-agent": f"mcp-batch-tools/{__version__}", **(self._headers or {})},
@@ -124,7 +105,7 @@ class BatchClient:
                 )
             except (OSError, ValueError, ImportError, httpx2.InvalidURL) as error:
                 # A certificate file that is none, a proxy address that is none, a proxy of an unsupported kind.
-                raise unusable_setup(endpoint, error, "proxy") from error
+                raise exchange.unusable_setup(endpoint, error, "proxy") from error
         return self._pool
 
     async def create(self, body: bytes | AsyncIterable[bytes], *, length: int | None = None) -> MessageBatch:
@@ -189,7 +170,7 @@ class BatchClient:
             raise
 
     @asynccontextmanager
-    async def results(self, message_batch_id: str, *, offset: int = 0) -> AsyncIterator[ResultStream]:
+    async def results(self, message_batch_id: str, *, offset: int = 0) -> AsyncIterator[exchange.ResultStream]:
         """The results of an ended batch as a stream of bytes: JSON Lines, in any order, from `offset` where possible.
 
         Only opening the stream is repeated. A break in the middle raises `NoResponse` from the iteration.
@@ -202,7 +183,7 @@ class BatchClient:
             lambda: self._open("results", "GET", message_batch_id, suffix="/results", headers=headers), self._clock
         )
         try:
-            yield result_stream(response, offset)
+            yield exchange.result_stream(response, offset)
         finally:
             await response.aclose()
 
@@ -222,12 +203,12 @@ class BatchClient:
             try:
                 with anyio.fail_after(None if endpoint == "create" else _WHOLE_ANSWER):
                     response = await self._open(endpoint, method, message_batch_id, **options)
-                    body = await whole_body(endpoint, response, self._redact)
+                    body = await exchange.whole_body(endpoint, response, self._redact)
             except TimeoutError:
                 raise NoResponse("timeout", endpoint=endpoint, sent=True) from None
-            answer = parsed(model, endpoint, response, body, self._clock.now())
+            answer = exchange.parsed(model, endpoint, response, body, self._clock.now())
             if message_batch_id is not None and getattr(answer, "id", message_batch_id) != message_batch_id:
-                raise invalid_response(endpoint, response, "other_batch")
+                raise exchange.invalid_response(endpoint, response, "other_batch")
             return answer
 
         return await repeated(attempt, self._clock, safe)
@@ -257,20 +238,20 @@ class BatchClient:
         try:
             response = await http.send(http.build_request(method, url, **options), stream=True)
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, OverflowError) as error:
-            raise unusable_setup(endpoint, error, "address") from error
+            raise exchange.unusable_setup(endpoint, error, "address") from error
         except ExceptionGroup as group:  # of the tries to connect
             if group.subgroup(OverflowError) is None:
                 raise
-            raise unusable_setup(endpoint, group, "proxy") from group
+            raise exchange.unusable_setup(endpoint, group, "proxy") from group
         except httpx2.HTTPError as error:
-            raise_no_response(endpoint, error)
-        redact_headers(response, self._redact)
-        self.workspace = workspace_of(response) or self.workspace
+            exchange.raise_no_response(endpoint, error)
+        exchange.redact_headers(response, self._redact)
+        self.workspace = exchange.workspace_of(response) or self.workspace
         if response.is_success:
             self.answered = True
             return response
         try:
-            content = await whole_body(endpoint, response, self._redact)
+            content = await exchange.whole_body(endpoint, response, self._redact)
         except (NoResponse, InvalidResponse):
             content = b""  # the status is known, and says more than the loss of its explanation
-        raise api_error(endpoint, response, content, self._clock.now(), message_batch_id)
+        raise exchange.api_error(endpoint, response, content, self._clock.now(), message_batch_id)
