@@ -12,7 +12,7 @@ from mcp_batch_tools.clock import Clock, SystemClock
 from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
 from mcp_batch_tools.tools.app import App
 from mcp_batch_tools.tools.catalogue import catalogue
-from mcp_batch_tools.tools.questions import state_security
+from mcp_batch_tools.tools.questions import UNANSWERED_AFTER, state_security
 
 if TYPE_CHECKING:
     from mcp_batch_tools.api.client import BatchClient
@@ -33,11 +33,13 @@ def create_server(
     stall_seconds: float = 15,
     most_requests: int = 100_000,
     state_keys: Sequence[bytes] | None = None,
+    question_seconds: float = UNANSWERED_AFTER / 1000,
 ) -> MCPServer[App]:
     """Build the server.
 
     `state_keys` (of 32 bytes or more) are shared by servers that take each other's open questions; the first one seals.
-    `transport`, `clock`, `stall_seconds` (see `BatchClient`) and `most_requests` (in one batch) are the test seams.
+    `transport`, `clock`, `stall_seconds` (see `BatchClient`), `most_requests` (in one batch) and `question_seconds`
+    (see `App`) are the test seams.
     """
 
     @asynccontextmanager
@@ -45,7 +47,7 @@ def create_server(
         def open_client() -> "BatchClient":
             return client_of(settings, transport=transport, clock=clock, stall_seconds=stall_seconds)
 
-        app = App(settings, clock or SystemClock(), most_requests, open_client)
+        app = App(settings, clock or SystemClock(), most_requests, open_client, question_seconds=question_seconds)
         try:
             yield app
         finally:

@@ -18,6 +18,7 @@ from mcp_types import CallToolResult, TextContent
 from mcp_batch_tools.sandbox import Clock, ConnectionCut, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
+from tests.support.raw import PERSON, Person
 from tests.support.seeds import rounds, seed
 
 KEY = "sk-ant-api03-canary-0123456789"
@@ -113,6 +114,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture(autouse=True)
+def person(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Answers the questions of this test: after a second, unless it says otherwise."""
+    monkeypatch.setattr(PERSON, "clock", clock)
+    monkeypatch.setattr(PERSON, "seconds", 1.0)
+    return PERSON
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from mcp_batch_tools.ledger import statements
 from mcp_batch_tools.ledger.database import Transaction
 from mcp_batch_tools.ledger.receipts import Outcome
 
-Decision = Literal["granted", "refused"]
+Decision = Literal["granted", "refused", "unseen"]
+"""A yes, a no, or an answer that no person can have given."""
 
 
 @dataclass(frozen=True)

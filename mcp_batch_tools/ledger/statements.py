@@ -8,8 +8,8 @@ import secrets
 from itertools import count
 from typing import Final
 
-VERSION = 3
-"""Of the schema. Versions 1 and 2 were never released, and are refused."""
+VERSION = 4
+"""Of the schema. Versions 1 to 3 were never released, and are refused."""
 
 _HELD = "state IN ('claimed', 'sent', 'created', 'forgotten')"
 _UNSETTLED = "(state IN ('claimed', 'sent', 'abandoned') OR evidence IN ('found', 'sole'))"
@@ -40,6 +40,16 @@ SCHEMA: Final = (
         decision text NOT NULL,
         receipt_id text
     )""",
+    """CREATE TABLE confirmations (
+        id text PRIMARY KEY,
+        time bigint NOT NULL,
+        scope text NOT NULL,
+        act text NOT NULL,
+        facts text NOT NULL,
+        client text,
+        unseen text NOT NULL
+    )""",
+    "CREATE INDEX confirmations_by_time ON confirmations (time)",
     """CREATE TABLE saved_files (
         id text PRIMARY KEY,
         time bigint NOT NULL,
@@ -146,6 +156,16 @@ INSERT_CONSENT = """
 CONSENT = """
     SELECT consents.act, consents.decision, consents.receipt_id, receipts.outcome
     FROM consents LEFT JOIN receipts ON receipts.id = consents.receipt_id WHERE consents.id = :id"""
+
+INSERT_CONFIRMATION = """
+    INSERT INTO confirmations (id, time, scope, act, facts, client, unseen)
+    VALUES (:id, :time, :scope, :act, :facts, :client, :unseen)"""
+CONFIRMATION = """
+    SELECT id, time, facts FROM confirmations
+    WHERE id = :id AND scope = :scope AND act = :act AND time >= :since
+        AND NOT EXISTS (SELECT 1 FROM consents WHERE consents.id = confirmations.id)"""
+LAST_CONFIRMATION = "SELECT time, client, unseen FROM confirmations ORDER BY time DESC LIMIT 1"
+FORGET_CONFIRMATIONS = "DELETE FROM confirmations WHERE time < :before"
 
 INSERT_SAVED_FILE = """
     INSERT INTO saved_files (id, time, message_batch_id, path, bytes, sha256, cost_usd)

@@ -16,8 +16,9 @@ from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.clock import from_milliseconds, milliseconds
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.results.publishing import sha256_of, size_of
+from mcp_batch_tools.tools.answered import use
 from mcp_batch_tools.tools.app import App, Caller
-from mcp_batch_tools.tools.consent import Granted, use
+from mcp_batch_tools.tools.consent import Granted
 
 if TYPE_CHECKING:
     from mcp_batch_tools.ledger.database import Transaction

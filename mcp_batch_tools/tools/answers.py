@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from mcp_types import CallToolResult, TextContent
 from pydantic import (
@@ -31,6 +32,21 @@ WaitSeconds = Annotated[
 ]
 
 
+GoalArgument = Annotated[
+    Literal["delete"] | None, Field(description="Set to delete: next_steps then lead on to the delete.")
+]
+GoalPath = Annotated[
+    str | None, Field(min_length=1, description="With goal: the path that the delete saves all results to first.")
+]
+Confirmation = Annotated[
+    str | None, Field(description="Code from an earlier answer, once the user has said yes to the question in it.")
+]
+Argument = str | int | float | bool
+WAIT = 20
+"""Seconds of waiting that are offered: some clients give up on a call soon after."""
+CONFIRMED = "only after the user has said yes to this question"
+
+
 class Answer(BaseModel):
     """What answers are made of. Pydantic prepares a kind of answer when it is first given: most of them never are."""
 
@@ -51,7 +67,7 @@ class NextStep(Answer):
     """A call that is ready to be made."""
 
     tool: str
-    arguments: dict[str, str | int]
+    arguments: dict[str, Argument]
     why: str
 
 
@@ -91,18 +107,38 @@ def outcomes(batch: MessageBatch) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in named.items() if count) or "no outcomes yet"
 
 
-def wait_step(message_batch_id: str) -> NextStep:
+@dataclass(frozen=True)
+class Goal:
+    """That a call is on the way to a delete, which saves all results first where there is a path for them."""
+
+    save_results_to: str | None = None
+
+    @classmethod
+    def of(cls, goal: Literal["delete"] | None, save_results_to: str | None) -> "Goal | None":
+        """The goal that these arguments of a call name."""
+        return None if goal is None else cls(save_results_to)
+
+
+def _on_the_way(goal: Goal | None) -> dict[str, Argument]:
+    return {} if goal is None else {"goal": "delete", **_given(save_results_to=goal.save_results_to)}
+
+
+def _given(**arguments: Argument | None) -> dict[str, Argument]:
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def wait_step(message_batch_id: str, seconds: int = WAIT, goal: Goal | None = None) -> NextStep:
     """Wait for a batch to end."""
     return NextStep(
         tool="get_message_batch",
-        arguments={"message_batch_id": message_batch_id, "wait_seconds": 50},
+        arguments={"message_batch_id": message_batch_id, "wait_seconds": seconds, **_on_the_way(goal)},
         why="Waits for the batch to end; call it again while it has not.",
     )
 
 
 def look_step(message_batch_id: str) -> NextStep:
     """See how a batch stands now."""
-    arguments: dict[str, str | int] = {"message_batch_id": message_batch_id}
+    arguments: dict[str, Argument] = {"message_batch_id": message_batch_id}
     return NextStep(tool="get_message_batch", arguments=arguments, why="Shows how the batch stands now.")
 
 
@@ -124,19 +160,37 @@ def save_step(message_batch_id: str) -> NextStep:
     )
 
 
-def delete_step(message_batch_id: str) -> NextStep:
+def delete_step(message_batch_id: str, save_results_to: str | None = None, confirmation: str | None = None) -> NextStep:
     """Delete a batch that has ended."""
+    first = "Saves all results, then deletes" if save_results_to else "Deletes"
     return NextStep(
         tool="delete_message_batch",
-        arguments={"message_batch_id": message_batch_id},
-        why="Deletes the batch and its results for good, if that is wanted.",
+        arguments={
+            "message_batch_id": message_batch_id,
+            **_given(save_results_to=save_results_to, confirmation=confirmation),
+        },
+        why=f"{first} the batch and its results for good, {CONFIRMED if confirmation else 'if that is wanted'}.",
     )
 
 
-def cancel_step(message_batch_id: str) -> NextStep:
+def cancel_step(message_batch_id: str, goal: Goal | None = None, confirmation: str | None = None) -> NextStep:
     """Cancel a batch that still runs."""
+    only = f", {CONFIRMED}" if confirmation else ""
     return NextStep(
         tool="cancel_message_batch",
-        arguments={"message_batch_id": message_batch_id},
-        why="Stops what has not finished. Requests that have finished are kept, and billed.",
+        arguments={
+            "message_batch_id": message_batch_id,
+            **_given(confirmation=confirmation),
+            **_on_the_way(goal),
+        },
+        why=f"Stops what has not finished{only}. Requests that have finished are kept, and billed.",
     )
+
+
+def steps_to_delete(batch: MessageBatch, goal: Goal, patience: int) -> list[NextStep]:
+    """The calls that lead from a batch as it is now to its delete, in order."""
+    delete = delete_step(batch.id, goal.save_results_to)
+    if batch.ended:
+        return [delete]
+    wait = wait_step(batch.id, patience, goal)
+    return [cancel_step(batch.id, goal), wait, delete] if batch.processing_status == "in_progress" else [wait, delete]

@@ -5,12 +5,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import anyio
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.resolve import Resolve
+from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp.shared.exceptions import MCPError
+from mcp_types import ElicitResult
+from pydantic import ValidationError
 
 from mcp_batch_tools.clock import Clock, milliseconds
 from mcp_batch_tools.settings import Settings
-from mcp_batch_tools.tools.questions import OpenQuestions, Question, current
+from mcp_batch_tools.tools.answers import WAIT
+from mcp_batch_tools.tools.questions import UNANSWERED_AFTER, OpenQuestions, Question, UnansweredQuestions, current
 
 if TYPE_CHECKING:
     from mcp_batch_tools.api.client import BatchClient
@@ -37,6 +42,11 @@ class App:
     """The most that go into one batch."""
     open_client: Callable[[], "BatchClient"] = field(repr=False)
     open_questions: OpenQuestions = field(default_factory=OpenQuestions, repr=False)
+    unanswered: UnansweredQuestions = field(default_factory=UnansweredQuestions, repr=False)
+    gave_up_waiting: set[str | None] = field(default_factory=set, repr=False)
+    """Names of clients that have canceled a call that waited."""
+    question_seconds: float = UNANSWERED_AFTER / 1000
+    """How long the answer to a question is waited for in the middle of a call."""
 
     @cached_property
     def client(self) -> "BatchClient":
@@ -110,19 +120,54 @@ class App:
 class Caller:
     """The client on the other side of one call: its name, what it can do and was asked, and how to tell it more.
 
-    `question` is what this call comes back with, or has put to the person; None where nobody was asked.
+    `question` is what this call comes back with, or has put to the person; None where nobody was asked. `put` is its
+    form, where that travels in the answer of the call.
     """
 
     def __init__(self, context: ToolContext, app: App) -> None:
         self._context = context
         self._app = app
         self.question: Question | None = current.get() if context.request_state is not None else None
+        self.put: Elicit[Any] | None = None
 
-    def ask(self, facts: Mapping[str, Any]) -> None:
-        """Note that a question about these facts is put to the person. The one that the call came back with stays."""
+    def ask(self, facts: Mapping[str, Any]) -> Question:
+        """The question that is put to the person, about these facts. The one that the call came back with stays."""
         if self.question is None:
             self.question = Question.new(facts, self._app.now())
         current.set(self.question)
+        return self.question
+
+    @property
+    def sealed(self) -> bool:
+        """Whether a question travels in the answer of the call; before that era it is put in the middle of a call."""
+        return (self._context.protocol_version or "") >= INPUT_REQUIRED
+
+    @property
+    def answered(self) -> bool:
+        """Whether the call brings answers to the question that it comes back with."""
+        return self.question is not None and bool(self._context.input_responses)
+
+    def fills_in_nothing(self, question: Elicit[Any]) -> bool:
+        """Whether an answer that the call brings is none: not to a form, or an accept whose form is not filled in."""
+        return self.answered and not all(
+            isinstance(answer, ElicitResult) and (answer.action != "accept" or _fits(question, answer.content))
+            for answer in (self._context.input_responses or {}).values()
+        )
+
+    async def elicit(self, question: Elicit[Any], seconds: float) -> object:
+        """Put a question in the middle of the call, as before 2026-07-28; returns the SDK's outcome of it.
+
+        Where there is none it returns a text instead: `error` where the client answered with one, `no form` where what
+        it accepted is not filled in, `silence` where nothing came in so many seconds.
+        """
+        with anyio.move_on_after(seconds):
+            try:
+                return await self._context.elicit(question.message, question.schema)
+            except MCPError:
+                return "error"
+            except ValueError:
+                return "no form"
+        return "silence"
 
     @property
     def name(self) -> str | None:
@@ -145,13 +190,30 @@ class Caller:
         elicitation = capabilities.elicitation
         if elicitation is None or (elicitation.form is None and elicitation.url is not None):
             return "unknown" if self._context.input_responses or self._context.request_state else "unable"
-        if (self._context.protocol_version or "") < INPUT_REQUIRED and not self._context.session.can_send_request:
+        if not self.sealed and not self._context.session.can_send_request:
             return "unknown"  # it could ask, but no question reaches it
         return "able"
+
+    @property
+    def patience(self) -> int:
+        """How many seconds of waiting are worth offering: few to a client that has given up on a wait before."""
+        return 4 if self.name in self._app.gave_up_waiting else WAIT
+
+    def gave_up(self) -> None:
+        """Note that the client has canceled a call that waited."""
+        self._app.gave_up_waiting.add(self.name)
 
     async def report_progress(self, progress: float, total: float | None, message: str) -> None:
         """Tell how far the call has come."""
         await self._context.report_progress(progress, total, message)
+
+
+def _fits(question: Elicit[Any], content: object) -> bool:
+    try:
+        question.schema.model_validate(content)
+    except ValidationError:
+        return False
+    return True
 
 
 def app_of(context: ToolContext) -> App:

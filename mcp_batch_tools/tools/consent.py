@@ -1,43 +1,47 @@
-"""Who decides on an act that destroys or costs: the policy, or the person, and that an answer counts once.
+"""Who decides about an act that costs, destroys or stops something: the policy, the host's approval, or the person.
 
-Nothing is done unless one of these holds: the person was asked and chose it, the policy says that nobody need be
-asked, nothing can be lost, or the client declares that it cannot ask, so that the approval of destructive tools by
-the host is the gate. What a client can do may be unknown; that is never taken for "need not be asked".
-
-A consent holds for what its question named, and is used up by the intent to act on it, in the same transaction; a no
-is used up as well. A call that comes back with a question that was answered before is answered with what came of it.
+A client that says that it can ask may close the question itself, or never show it. What comes back then is no decision:
+the assistant is given a code, puts the question to the user in the conversation, and calls again with the code after a
+yes. The host's approval of that second call is the gate, as it is for a client that says that it cannot ask.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, DeclinedElicitation
-from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp.server.mcpserver.resolve import Elicit
 
-from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.settings import SANDBOX_NOTE
-from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
+from mcp_batch_tools.tools.answered import AnsweredBefore, use_up
+from mcp_batch_tools.tools.app import App, Caller
 from mcp_batch_tools.tools.facts import CancelFacts, CreateFacts, DeleteFacts
-from mcp_batch_tools.tools.questions import Question
+from mcp_batch_tools.tools.questions import Question, Subject
 from mcp_batch_tools.tools.words.consent import (
+    Act,
     CancelChoice,
     CreateChoice,
     DeleteChoice,
     SaveOrDeleteChoice,
-    cannot_ask_message,
+    Unseen,
+    ask_in_conversation,
     declined_message,
+    must_be_asked,
+    why_unseen,
 )
 
-if TYPE_CHECKING:
-    from mcp_batch_tools.ledger.consents import UsedConsent
-    from mcp_batch_tools.ledger.database import Transaction
+_TOO_FAST = 0.7
+"""Seconds in which nobody reads a question and answers it."""
 
-_log = logging.getLogger(__name__)
-
-How = Literal["asked and accepted", "host approval", "policy allow", "nothing to lose", "below the approval threshold"]
-Kind = Literal["granted", "refused"]
+How = Literal[
+    "asked and accepted",
+    "confirmed in the conversation",
+    "accepted by the client itself",
+    "host approval",
+    "policy allow",
+    "nothing to lose",
+    "below the approval threshold",
+]
 Named = TypeVar("Named", DeleteFacts, CancelFacts, CreateFacts)
 
 
@@ -45,7 +49,7 @@ Named = TypeVar("Named", DeleteFacts, CancelFacts, CreateFacts)
 class Granted:
     """The act may happen, and how that was decided: it stands in the receipt.
 
-    `question` is the one that was answered; None where nobody was asked.
+    `question` is the one that was answered, or confirmed by its code; None where nobody was asked.
     """
 
     how: How
@@ -55,148 +59,189 @@ class Granted:
 
 @dataclass(frozen=True)
 class Refused:
-    """The act must not happen. `question` is the one that was answered; None where nobody was asked."""
+    """The act must not happen. `question` is the one that was answered; None where nobody was asked.
 
-    reason: Literal["declined", "cannot_ask"]
+    `confirmation` is the code that the same call accepts once, where the user can be asked in the conversation.
+    """
+
+    reason: Literal["declined", "not_shown", "cannot_ask"]
     message: str
     question: Question | None = None
+    confirmation: str | None = None
 
 
 Decision = Granted | Refused
 
 
 @dataclass(frozen=True)
-class AnsweredBefore:
-    """The question was answered before, with a yes where `granted`.
+class Consent:
+    """A question about one act, and what is made of what comes back. `words` makes the question of its facts."""
 
-    `begun` says that the yes led to a delete or cancel, and `outcome` what came of it, as far as that is known; the
-    batches of a create are in the ledger.
+    app: App
+    caller: Caller
+    act: Act
+
+    async def decide(
+        self, facts: Named | None, words: Callable[[Named], Elicit[Any]], confirmation: str | None
+    ) -> Elicit[Any] | Decision:
+        """The question where it travels in the answer of the call, else the decision.
+
+        Without `facts` nothing can be lost. `confirmation` is the code that the call holds.
+        """
+        policy, ability = self.app.settings.destructive, self.caller.ability
+        if facts is None:
+            return Granted("nothing to lose")
+        if policy == "allow":
+            return Granted("policy allow")
+        if policy == "ask" and ability == "unable":
+            return Granted("host approval")
+        confirmed = await self._confirmed(facts, confirmation)
+        if confirmed is not None:
+            return Granted("confirmed in the conversation", question=confirmed)
+        question = words(facts)
+        if ability != "able":
+            return await self._unseen("unable" if ability == "unable" else "unknown", facts, question)
+        return await self._put(facts, question)
+
+    async def _put(self, facts: Named, question: Elicit[Any]) -> Elicit[Any] | Decision:
+        app, caller = self.app, self.caller
+        subject: Subject = self.act, facts.subject, caller.name
+        if caller.question is not None and caller.sealed:
+            app.unanswered.put(caller.question, subject)
+        if not caller.answered and app.unanswered.left_lying(subject, app.now()):
+            return await self._unseen("silence", facts, question)
+        put = caller.ask(asdict(facts))
+        if app.settings.sandbox:
+            question = Elicit(f"{question.message} {SANDBOX_NOTE}", question.schema)
+        if caller.sealed:
+            app.unanswered.put(put, subject)
+            caller.put = question
+            return await self._unseen("no form", facts, question) if caller.fills_in_nothing(question) else question
+        with app.unanswered.waiting(put, subject, app.now):
+            outcome = await caller.elicit(question, app.question_seconds)
+        return await self._judged(outcome, put, facts, question)
+
+    async def decision(self, outcome: object, kind: type[Named]) -> Decision:
+        """What the outcome of the resolver comes to: it is the decision already, or an answer to its question."""
+        match outcome:
+            case AcceptedElicitation(data=Granted() | Refused() as decision):
+                return decision
+        question, put = self.caller.question, self.caller.put
+        if question is None or put is None:
+            raise TypeError(f"no outcome of a question: {outcome!r}")
+        self.app.unanswered.answered(question)
+        return await self._judged(outcome, question, kind(**question.facts), put)
+
+    async def _judged(
+        self, outcome: object, question: Question, facts: DeleteFacts | CancelFacts | CreateFacts, put: Elicit[Any]
+    ) -> Decision:
+        if isinstance(outcome, str):
+            return await self._unseen("error" if outcome == "error" else "silence", facts, put)
+        seconds = (self.app.now() - question.asked_at) / 1000
+        judged = judge(outcome, seconds, may_approve=self.app.settings.destructive == "ask")
+        match judged:
+            case "closed" | "accepted":
+                return await self._unseen(judged, facts, put, seconds)
+            case "declined" | "dismissed" | "kept":
+                return Refused("declined", declined_message(judged), question)
+            case (how, save_first):
+                return Granted(how, save_first, question)
+
+    async def _unseen(
+        self,
+        unseen: Unseen,
+        facts: DeleteFacts | CancelFacts | CreateFacts,
+        question: Elicit[Any],
+        seconds: float | None = None,
+    ) -> Refused:
+        """No person has decided: the way to one who can, where the policy leaves it open. Raises `LedgerError`."""
+        app, caller = self.app, self.caller
+        reason: Literal["cannot_ask", "not_shown"] = "cannot_ask" if unseen in {"unable", "unknown"} else "not_shown"
+        why = why_unseen(unseen, seconds)
+        code = await self._code(facts, why) if app.settings.destructive == "ask" else None
+        if code is None:
+            message = must_be_asked(why, app.settings.destructive)
+        else:
+            message = ask_in_conversation(self.act, why, question.message)
+        return Refused(reason, message, caller.question, code)
+
+    async def _confirmed(self, facts: Named, code: str | None) -> Question | None:
+        """The question that this code stands for, where it is one to the very same act; any other counts as no code."""
+        app = self.app
+        if code is None or app.settings.destructive != "ask" or not app.remembers:
+            return None
+        from mcp_batch_tools.ledger.confirmations import open_confirmation
+
+        confirmation = await app.ledger.read(
+            lambda transaction: open_confirmation(
+                transaction, code.strip(), app.now(), scope=app.settings.credential_scope, act=self.act
+            )
+        )
+        if confirmation is None or not type(facts)(**confirmation.facts).covers(facts):
+            return None
+        return Question(confirmation.id, confirmation.time, confirmation.facts)
+
+    async def _code(self, facts: DeleteFacts | CancelFacts | CreateFacts, why: str) -> str:
+        from mcp_batch_tools.ledger.confirmations import give_confirmation
+
+        app, client = self.app, self.caller.name
+        scope = app.settings.credential_scope
+        return await app.ledger.write(
+            lambda transaction: give_confirmation(
+                transaction, asdict(facts), app.now(), scope=scope, act=self.act, client=client, unseen=why
+            )
+        )
+
+    async def refuse(self, decision: Decision) -> AnsweredBefore | None:
+        """Use up the answer that led to this decision, where nothing is done on it."""
+        match decision:
+            case Granted():
+                return await use_up(self.app, decision.question, self.act, "granted")
+            case Refused(reason="declined"):
+                return await use_up(self.app, decision.question, self.act, "refused")
+            case Refused():
+                return await use_up(self.app, decision.question, self.act, "unseen")
+
+
+def judge(
+    outcome: object, seconds: float, *, may_approve: bool
+) -> Literal["closed", "accepted", "declined", "dismissed", "kept"] | tuple[How, bool]:
+    """What an answer that came after so many seconds comes to: how the act was granted, and whether to save first.
+
+    Whatever is not plainly a consent is a refusal. Nobody reads a question in less than 0.7 s: an answer that comes
+    sooner is the client's own. Its consent counts as the host's approval where the policy leaves approval to the host
+    (`may_approve`).
     """
-
-    question: Question
-    granted: bool
-    begun: bool
-    outcome: Literal["done", "failed"] | None
-
-    @classmethod
-    def of(cls, question: Question, used: "UsedConsent") -> "AnsweredBefore":
-        """What the ledger holds of an answer to this question."""
-        return cls(question, used.decision == "granted", used.receipt_id is not None, used.outcome)
-
-
-class AlreadyAnswered(Exception):
-    """The question was answered before, so this answer counts for nothing. It never leaves the tools."""
-
-    def __init__(self, earlier: AnsweredBefore) -> None:
-        super().__init__(earlier.question.id)
-        self.earlier = earlier
+    fast = seconds < _TOO_FAST
+    match outcome:
+        case AcceptedElicitation(
+            data=DeleteChoice(choice="delete")
+            | SaveOrDeleteChoice(choice="delete" | "save, then delete")
+            | CancelChoice(choice="stop it")
+            | CreateChoice(choice="create") as data
+        ):
+            save_first = data.choice == "save, then delete"
+            if not fast:
+                return "asked and accepted", save_first
+            return ("accepted by the client itself", save_first) if may_approve else "accepted"
+        case _ if fast:
+            return "closed"
+        case AcceptedElicitation(data=DeleteChoice() | SaveOrDeleteChoice() | CancelChoice() | CreateChoice()):
+            return "kept"
+        case DeclinedElicitation():
+            return "declined"
+        case CancelledElicitation():
+            return "dismissed"
+        case _:
+            raise TypeError(f"no outcome of a question: {outcome!r}")
 
 
 def can_be_asked(app: App, caller: Caller) -> bool:
-    """Whether a question would be put to the person; what only a question needs can be left out where it would not."""
-    return app.settings.destructive != "allow" and caller.ability == "able"
-
-
-def decision_or_question(
-    app: App, caller: Caller, facts: Named | None, words: Callable[[Named], Elicit[Any]]
-) -> Elicit[Any] | Decision:
-    """The question where the person must be asked, else the decision. Without facts nothing can be lost."""
-    settings, policy = app.settings, app.settings.destructive
-    if facts is None:
-        return Granted("nothing to lose")
-    if policy == "allow":
-        return Granted("policy allow")
-    ability = caller.ability
-    if ability == "able":
-        caller.ask(asdict(facts))
-        question = words(facts)
-        return Elicit(f"{question.message} {SANDBOX_NOTE}", question.schema) if settings.sandbox else question
-    if policy == "ask" and ability == "unable":
-        return Granted("host approval")
-    return Refused("cannot_ask", cannot_ask_message(policy, known=ability == "unable"))
-
-
-def decision_from(outcome: object, caller: Caller) -> Decision:
-    """What the answer to a question comes to. Whatever is not plainly a consent is a refusal."""
-    match outcome:
-        case AcceptedElicitation(data=Granted() | Refused() as decision):
-            return decision
-        case AcceptedElicitation(
-            data=DeleteChoice(choice="delete")
-            | SaveOrDeleteChoice(choice="delete")
-            | CancelChoice(choice="stop it")
-            | CreateChoice(choice="create")
-        ):
-            return Granted("asked and accepted", question=caller.question)
-        case AcceptedElicitation(data=SaveOrDeleteChoice(choice="save, then delete")):
-            return Granted("asked and accepted", save_first=True, question=caller.question)
-        case AcceptedElicitation(data=DeleteChoice() | SaveOrDeleteChoice() | CancelChoice() | CreateChoice()):
-            answered = "chose to leave it as it is"
-        case DeclinedElicitation():
-            answered = "declined"
-        case CancelledElicitation():
-            answered = "dismissed the question"
-        case _:
-            raise TypeError(f"no outcome of a question: {outcome!r}")
-    return Refused("declined", declined_message(answered), caller.question)
+    """Whether a question would be put; what only a question needs can be left out where it would not."""
+    policy, ability = app.settings.destructive, caller.ability
+    return policy != "allow" and (ability == "able" or (policy == "ask" and ability == "unknown"))
 
 
 def facts_named(question: Question | None, kind: type[Named]) -> Named | None:
     """The facts of a question, or None where there is none."""
     return None if question is None else kind(**question.facts)
-
-
-async def answer_before(app: App, question: Question | None) -> AnsweredBefore | None:
-    """What came of an earlier answer to this question, or None where there was none.
-
-    Raises:
-        LedgerError: the ledger cannot be read, so nothing may be done on an answer either.
-    """
-    if question is None or not app.remembers:
-        return None
-    from mcp_batch_tools.ledger.consents import used_consent
-
-    used = await app.ledger.read(lambda transaction: used_consent(transaction, question.id))
-    return None if used is None else AnsweredBefore.of(question, used)
-
-
-async def _earlier(app: AppDep, caller: CallerDep) -> AnsweredBefore | None:
-    return await answer_before(app, caller.question)
-
-
-Earlier = Annotated[AnsweredBefore | None, Resolve(_earlier)]
-"""An earlier answer to the question that this call comes back with: looked up before anything else is done."""
-
-
-def use(
-    transaction: "Transaction", question: Question, act: str, kind: Kind, now: int, receipt_id: str | None = None
-) -> None:
-    """Use up an answer, in the transaction of the intent `receipt_id` where it leads to one.
-
-    Raises:
-        AlreadyAnswered: it was used before. What else is in the transaction is undone.
-    """
-    from mcp_batch_tools.ledger.consents import use_consent
-
-    used = use_consent(transaction, question.id, act, kind, now, receipt_id)
-    if used is not None:
-        raise AlreadyAnswered(AnsweredBefore.of(question, used))
-
-
-async def use_up(app: App, decision: Decision, act: str) -> AnsweredBefore | None:
-    """Use up an answer that leads to no act; returns what came of an earlier one, where there was one.
-
-    Where the ledger cannot be written, nothing can be done on another answer either.
-    """
-    question = decision.question
-    if question is None:
-        return None
-    app.open_questions.drop(question.id)
-    kind: Kind = "granted" if isinstance(decision, Granted) else "refused"
-    try:
-        await app.ledger.write(lambda transaction: use(transaction, question, act, kind, app.now()))
-    except AlreadyAnswered as error:
-        return error.earlier
-    except LedgerError as error:
-        _log.warning("An answer cannot be written down: %s", error)
-    return None

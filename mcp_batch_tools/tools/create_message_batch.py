@@ -1,5 +1,6 @@
 """Creating a batch: `create_message_batch`."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -14,25 +15,17 @@ from mcp_batch_tools.requests.plan import Plan
 from mcp_batch_tools.submissions.send import Sender, Submission, Terms
 from mcp_batch_tools.submissions.store import attempts_of_consent
 from mcp_batch_tools.tools import creation
-from mcp_batch_tools.tools.answers import answer, requests, wait_step
+from mcp_batch_tools.tools.answered import AnsweredBefore, answer_before
+from mcp_batch_tools.tools.answers import CONFIRMED, Argument, Confirmation, NextStep, answer, requests, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
-from mcp_batch_tools.tools.consent import (
-    AnsweredBefore,
-    Decision,
-    Granted,
-    Refused,
-    answer_before,
-    decision_from,
-    decision_or_question,
-    facts_named,
-    use_up,
-)
+from mcp_batch_tools.tools.consent import Consent, Decision, Granted, Refused, facts_named
 from mcp_batch_tools.tools.creation import Costs, CreateAnswer, Created, Estimated, NotCreated, not_created
 from mcp_batch_tools.tools.facts import CreateFacts
 from mcp_batch_tools.tools.preparation import Prepared, prepare
 from mcp_batch_tools.tools.words.calls import Call
 from mcp_batch_tools.tools.words.consent import (
     OUTCOME_UNKNOWN,
+    UNSEEN_BEFORE,
     CreateChoice,
     create_changed_message,
     create_question,
@@ -48,7 +41,7 @@ Ready = Annotated[Prepared | NotCreated | AnsweredBefore, Resolve(prepare)]
 
 
 async def _consent(
-    ready: Ready, dry_run: bool, app: AppDep, caller: CallerDep
+    ready: Ready, dry_run: bool, confirmation: str | None, app: AppDep, caller: CallerDep
 ) -> Elicit[CreateChoice] | Decision | None:
     if dry_run or not isinstance(ready, Prepared) or (ready.refusal and caller.question is None):
         return None
@@ -58,7 +51,7 @@ async def _consent(
         if most is not None and most <= Decimal(str(app.settings.ask_above_usd)):
             return Granted("below the approval threshold")
         facts = _facts(ready)
-    decision = decision_or_question(app, caller, facts, create_question)
+    decision = await Consent(app, caller, "create").decide(facts, create_question, confirmation)
     if caller.question is not None:
         app.open_questions.keep(caller.question, ready)
     return decision
@@ -102,6 +95,7 @@ async def create_message_batch(
             description="Send only what expired, was canceled or failed on the server's side in this batch.",
         ),
     ] = None,
+    confirmation: Confirmation = None,
 ) -> Annotated[CallToolResult, CreateAnswer]:
     """Create a Message Batch, which costs money. All requests are checked first, and nothing is sent if one is wrong.
 
@@ -115,17 +109,35 @@ async def create_message_batch(
         return answer(_estimated(ready))
     if ready.refusal is not None and caller.question is None:
         return answer(ready.refusal)
-    decision = decision_from(consent, caller)
+    asked = Consent(app, caller, "create")
+    decision = await asked.decision(consent, CreateFacts)
     if isinstance(decision, Refused):
-        refusal = not_created(ready.costs, decision.reason, decision.message, [])
+        given = {
+            "requests_file": requests_file,
+            "label": label,
+            "max_cost_usd": max_cost_usd,
+            "allow_duplicate": allow_duplicate or None,
+            "retry_of": retry_of,
+        }
+        steps = [_again(given, decision.confirmation)] if decision.confirmation else []
+        refusal = not_created(ready.costs, decision.reason, decision.message, [], steps=steps)
     else:
         changed = _changed(ready, decision)
         if changed is None:
             terms = await _terms(app, caller, ready, decision, label, retry_of)
             return answer(await _send(app, caller, ready, decision, terms, allow_duplicate=allow_duplicate))
         refusal = changed
-    earlier = await use_up(app, decision, "create")
+    earlier = await asked.refuse(decision)
     return answer(refusal if earlier is None else await _answered_before(app, earlier, label))
+
+
+def _again(given: Mapping[str, Argument | None], confirmation: str) -> NextStep:
+    """The same call with its confirmation; requests that were given inline are not repeated here."""
+    inline = given["requests_file"] is None
+    arguments = {} if inline else {name: value for name, value in given.items() if value is not None}
+    same = "Give all arguments of this call again, and the confirmation: it sends" if inline else "Sends"
+    why = f"{same} the requests, {CONFIRMED}."
+    return NextStep(tool="create_message_batch", arguments={**arguments, "confirmation": confirmation}, why=why)
 
 
 def _changed(ready: Prepared, granted: Granted) -> NotCreated | None:
@@ -184,8 +196,10 @@ async def _answered_before(app: App, earlier: AnsweredBefore, label: str | None)
     named = CreateFacts(**earlier.question.facts)
     most = None if named.max_cost_usd is None else round(float(named.max_cost_usd), 4)
     costs = Costs(models=[], max_cost_usd=most, prices_of=named.prices_of, input_tokens_by=named.input_tokens_by)
-    if not earlier.granted:
+    if earlier.decision == "refused":
         return not_created(costs, "declined", declined_message("declined"), [])
+    if earlier.decision == "unseen":
+        return not_created(costs, "not_shown", UNSEEN_BEFORE, [])
     attempts = await app.ledger.read(lambda transaction: attempts_of_consent(transaction, earlier.question.id))
     known = {attempt.part: attempt for attempt in attempts if attempt.state in {"created", "forgotten"}}
     batches = creation.created_batches(known)

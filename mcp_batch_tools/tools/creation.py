@@ -22,6 +22,7 @@ Reason = Literal[
     "unknown_outcome",
     "failed",
     "declined",
+    "not_shown",
     "cannot_ask",
     "changed",
     "answered_before",

@@ -1,5 +1,6 @@
 """Deleting one batch: `delete_message_batch`."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -14,32 +15,21 @@ from mcp_batch_tools.errors import PathNotAllowed
 from mcp_batch_tools.pricing.errors import InvalidPrices
 from mcp_batch_tools.results.errors import SaveFailed
 from mcp_batch_tools.tools.acts import complete_open_receipts, receipt, verified_results
+from mcp_batch_tools.tools.answered import AlreadyAnswered, AnsweredBefore, Earlier, answer_before
 from mcp_batch_tools.tools.answers import (
     Answer,
+    Confirmation,
+    Goal,
     NextStep,
     TaggedAnswer,
     Time,
     answer,
-    cancel_step,
     delete_step,
     look_step,
-    wait_step,
+    steps_to_delete,
 )
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
-from mcp_batch_tools.tools.consent import (
-    AlreadyAnswered,
-    AnsweredBefore,
-    Decision,
-    Earlier,
-    Granted,
-    Refused,
-    answer_before,
-    can_be_asked,
-    decision_from,
-    decision_or_question,
-    facts_named,
-    use_up,
-)
+from mcp_batch_tools.tools.consent import Consent, Decision, Granted, Refused, can_be_asked, facts_named
 from mcp_batch_tools.tools.facts import DeleteFacts, delete_facts
 from mcp_batch_tools.tools.made_here import reconcile_before_delete
 from mcp_batch_tools.tools.save_message_batch_results import SavePath, place_of, save
@@ -47,6 +37,7 @@ from mcp_batch_tools.tools.words.calls import Call
 from mcp_batch_tools.tools.words.consent import (
     DELETE_CHANGED,
     OUTCOME_UNKNOWN,
+    UNSEEN_BEFORE,
     DeleteChoice,
     SaveOrDeleteChoice,
     declined_message,
@@ -70,6 +61,7 @@ Reason = Literal[
     "canceling",
     "unknown_status",
     "declined",
+    "not_shown",
     "cannot_ask",
     "results_not_saved",
     "changed",
@@ -124,7 +116,7 @@ Seen = Annotated[MessageBatch | Deleted | AnsweredBefore, Resolve(_look)]
 
 
 async def _consent(
-    batch: Seen, save_results_to: str | None, app: AppDep, caller: CallerDep
+    batch: Seen, save_results_to: str | None, confirmation: str | None, app: AppDep, caller: CallerDep
 ) -> Elicit[DeleteChoice | SaveOrDeleteChoice] | Decision | None:
     if not isinstance(batch, MessageBatch) or not batch.ended:
         return None
@@ -135,7 +127,7 @@ async def _consent(
         except PathNotAllowed:
             return None  # the tool says so, and nothing is done
         facts = await _facts(app, caller, batch, save_to)
-    return decision_or_question(app, caller, facts, delete_question)
+    return await Consent(app, caller, "delete").decide(facts, delete_question, confirmation)
 
 
 async def _facts(app: App, caller: Caller, batch: MessageBatch, save_to: str | None) -> DeleteFacts | None:
@@ -155,122 +147,141 @@ async def delete_message_batch(
     seen: Seen,
     consent: Annotated[ElicitationResult[DeleteChoice | SaveOrDeleteChoice], Resolve(_consent)],
     save_results_to: SavePath | None = None,
+    confirmation: Confirmation = None,
 ) -> Annotated[CallToolResult, DeleteAnswer]:
     """Delete an ended Message Batch and its results for good. This cannot be undone.
 
     Checks the status first. A batch that has not ended is not deleted: the answer says how to get there. With
     save_results_to all results are saved and checked first, and nothing is deleted if that fails.
     """
+    call = _Delete(app, caller, message_batch_id, save_results_to)
     if isinstance(seen, Deleted):
         return answer(seen)
     if isinstance(seen, AnsweredBefore):
-        return answer(_answered_before(seen, message_batch_id))
+        return answer(call.answered_before(seen))
     if not seen.ended:
-        return answer(_guidance(seen))
+        return answer(call.guidance(seen))
     if save_results_to is not None:
         try:
             place_of(app, seen.id, save_results_to)
         except PathNotAllowed as error:
             return answer(_not_deleted(seen, "results_not_saved", explain(error, Call("delete")), []))
-    decision = decision_from(consent, caller)
+    decision = await call.consent.decision(consent, DeleteFacts)
     if isinstance(decision, Refused):
-        return answer(await _instead(app, decision, _not_deleted(seen, decision.reason, decision.message, [])))
+        steps = [call.again(decision.confirmation)] if decision.confirmation else []
+        return answer(await call.instead(decision, _not_deleted(seen, decision.reason, decision.message, steps)))
     try:
-        return answer(await _delete(app, caller, seen, decision, save_results_to))
+        return answer(await call.delete(seen, decision))
     except AlreadyAnswered as error:
-        return answer(_answered_before(error.earlier, seen.id))
+        return answer(call.answered_before(error.earlier))
 
 
-async def _instead(app: App, decision: Decision, refusal: NotDeleted) -> NotDeleted | Deleted:
-    """The answer where nothing is deleted, which uses up the person's."""
-    earlier = await use_up(app, decision, "delete")
-    return refusal if earlier is None else _answered_before(earlier, refusal.id)
+@dataclass(frozen=True)
+class _Delete:
+    """One call, and what it may come to."""
 
+    app: App
+    caller: Caller
+    message_batch_id: str
+    save_results_to: str | None
 
-async def _delete(
-    app: App, caller: Caller, batch: MessageBatch, granted: Granted, save_results_to: str | None
-) -> NotDeleted | Deleted:
-    """Save the results where that is wanted, then delete. Raises `AlreadyAnswered`."""
-    changed = await _changed(app, batch, granted)
-    if changed is not None:
-        return await _instead(app, granted, changed)
-    saved_to = None
-    if save_results_to is not None or granted.save_first:
-        if not batch.readable:
-            refusal = _not_deleted(batch, "results_not_saved", results_gone_message(batch), [])
-            return await _instead(app, granted, refusal)
+    @property
+    def consent(self) -> Consent:
+        return Consent(self.app, self.caller, "delete")
+
+    def again(self, confirmation: str | None = None) -> NextStep:
+        """The same call."""
+        return delete_step(self.message_batch_id, self.save_results_to, confirmation)
+
+    async def instead(self, decision: Decision, refusal: NotDeleted) -> NotDeleted | Deleted:
+        """The answer where nothing is deleted, which uses up the person's."""
+        earlier = await self.consent.refuse(decision)
+        return refusal if earlier is None else self.answered_before(earlier)
+
+    async def delete(self, batch: MessageBatch, granted: Granted) -> NotDeleted | Deleted:
+        """Save the results where that is wanted, then delete. Raises `AlreadyAnswered`."""
+        app = self.app
+        changed = await self._changed(batch, granted)
+        if changed is not None:
+            return await self.instead(granted, changed)
+        saved_to = None
+        if self.save_results_to is not None or granted.save_first:
+            saved = await self._save(batch)
+            if isinstance(saved, NotDeleted):
+                return await self.instead(granted, saved)
+            saved_to = saved
+        # A batch that is deleted before it was found would look as if it had never been created.
+        await reconcile_before_delete(app)
         try:
-            saved_to = (await save(app, caller, batch, place_of(app, batch.id, save_results_to))).path
+            async with receipt(app, self.caller, "delete", batch, granted) as act:
+                deleted = await app.client.delete(batch.id)
+                act.request_id = deleted.request_id
+        except ApiError as error:
+            if error.status != 400:
+                raise
+            # Refused although it was seen as ended: what it is now decides, not the wording of the refusal.
+            now = await _retrieve(app, batch.id)
+            if isinstance(now, MessageBatch) and now.ended:
+                raise error from None
+            return now if isinstance(now, Deleted) else self.guidance(now)
+        return Deleted(id=deleted.id, type=deleted.type, results_saved_to=saved_to)
+
+    async def _save(self, batch: MessageBatch) -> str | NotDeleted:
+        """The path that all results are saved in now, or why they are not."""
+        if not batch.readable:
+            return _not_deleted(batch, "results_not_saved", results_gone_message(batch), [])
+        try:
+            place = place_of(self.app, batch.id, self.save_results_to)
+            return (await save(self.app, self.caller, batch, place)).path
         except (BatchError, PathNotAllowed, SaveFailed, InvalidPrices) as error:
-            call = Call("delete", {"message_batch_id": batch.id}, app.settings.key_source)
-            refusal = _not_deleted(batch, "results_not_saved", explain(error, call), [])
-            return await _instead(app, granted, refusal)
-    # A batch that is deleted before it was found would look as if it had never been created.
-    await reconcile_before_delete(app)
-    try:
-        async with receipt(app, caller, "delete", batch, granted) as act:
-            deleted = await app.client.delete(batch.id)
-            act.request_id = deleted.request_id
-    except ApiError as error:
-        if error.status != 400:
-            raise
-        # Refused although it was seen as ended: what it is now decides, not the wording of the refusal.
-        now = await _retrieve(app, batch.id)
-        if isinstance(now, MessageBatch) and now.ended:
-            raise error from None
-        return now if isinstance(now, Deleted) else _guidance(now)
-    return Deleted(id=deleted.id, type=deleted.type, results_saved_to=saved_to)
+            call = Call("delete", {"message_batch_id": batch.id}, self.app.settings.key_source)
+            return _not_deleted(batch, "results_not_saved", explain(error, call), [])
 
-
-async def _changed(app: App, batch: MessageBatch, granted: Granted) -> NotDeleted | None:
-    """Why the consent does not hold any more, or None where batch and saved file are as the question named them."""
-    named = facts_named(granted.question, DeleteFacts)
-    if named is None:
+    async def _changed(self, batch: MessageBatch, granted: Granted) -> NotDeleted | None:
+        """Why the consent does not hold any more; None where batch and saved file are as the question named them."""
+        named = facts_named(granted.question, DeleteFacts)
+        if named is None:
+            return None
+        if not named.describes(batch):
+            return _not_deleted(batch, "changed", DELETE_CHANGED, [self.again()])
+        if named.saved_sha256 is not None and await verified_results(self.app, batch.id, named.saved_sha256) is None:
+            return _not_deleted(batch, "results_not_saved", SAVED_FILE_CHANGED, [self.again()])
         return None
-    if not named.describes(batch):
-        return _not_deleted(batch, "changed", DELETE_CHANGED, [delete_step(batch.id)])
-    if named.saved_sha256 is not None and await verified_results(app, batch.id, named.saved_sha256) is None:
-        return _not_deleted(batch, "results_not_saved", SAVED_FILE_CHANGED, [delete_step(batch.id)])
-    return None
 
+    def answered_before(self, earlier: AnsweredBefore) -> NotDeleted | Deleted:
+        """What came of the first answer to a question; nothing is done on another one."""
+        if earlier.outcome == "done":
+            return _deleted(self.message_batch_id)
+        named = DeleteFacts(**earlier.question.facts)
+        reason: Reason = "answered_before"
+        message, steps = nothing_done_message("delete"), [self.again()]
+        if earlier.decision == "refused":
+            reason, message, steps = "declined", declined_message("declined"), []
+        elif earlier.decision == "unseen":
+            reason, message = "not_shown", UNSEEN_BEFORE
+        elif earlier.begun and earlier.outcome is None:
+            message, steps = OUTCOME_UNKNOWN, [look_step(self.message_batch_id)]
+        return NotDeleted(
+            id=self.message_batch_id,
+            type="message_batch_not_deleted",
+            reason=reason,
+            processing_status="ended",
+            message=message,
+            next_steps=steps,
+            request_counts=RequestCounts(**named.counts),
+            created_at=datetime.fromtimestamp(named.created_at, UTC),
+        )
 
-def _answered_before(earlier: AnsweredBefore, message_batch_id: str) -> NotDeleted | Deleted:
-    """What came of the first answer to a question; nothing is done on another one."""
-    if earlier.outcome == "done":
-        return _deleted(message_batch_id)
-    named = DeleteFacts(**earlier.question.facts)
-    reason: Reason = "answered_before"
-    message, steps = nothing_done_message("deleted"), [delete_step(message_batch_id)]
-    if not earlier.granted:
-        reason, message, steps = "declined", declined_message("declined"), []
-    elif earlier.begun and earlier.outcome is None:
-        message, steps = OUTCOME_UNKNOWN, [look_step(message_batch_id)]
-    return NotDeleted(
-        id=message_batch_id,
-        type="message_batch_not_deleted",
-        reason=reason,
-        processing_status="ended",
-        message=message,
-        next_steps=steps,
-        request_counts=RequestCounts(**named.counts),
-        created_at=datetime.fromtimestamp(named.created_at, UTC),
-    )
+    def guidance(self, batch: MessageBatch) -> NotDeleted:
+        """Why a batch that has not ended was not deleted, and the calls that lead there."""
+        reasons: dict[str, Reason] = {"in_progress": "in_progress", "canceling": "canceling"}
+        steps = steps_to_delete(batch, Goal(self.save_results_to), self.caller.patience)
+        reason = reasons.get(batch.processing_status, "unknown_status")
+        return _not_deleted(batch, reason, not_ended_message(batch), steps)
 
 
 def _deleted(message_batch_id: str) -> Deleted:
     return Deleted(id=message_batch_id, type="message_batch_deleted")
-
-
-def _guidance(batch: MessageBatch) -> NotDeleted:
-    """Why a batch that has not ended was not deleted, and the calls that lead there."""
-    reason: Reason = "unknown_status"
-    steps = [wait_step(batch.id), delete_step(batch.id)]
-    match batch.processing_status:
-        case "in_progress":
-            reason, steps = "in_progress", [cancel_step(batch.id), *steps]
-        case "canceling":
-            reason = "canceling"
-    return _not_deleted(batch, reason, not_ended_message(batch), steps)
 
 
 def _not_deleted(batch: MessageBatch, reason: Reason, message: str, steps: list[NextStep]) -> NotDeleted:

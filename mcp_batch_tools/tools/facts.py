@@ -1,6 +1,7 @@
 """What a question names: the facts that its words are made of, and that a consent holds for."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from mcp_batch_tools.api.models import MessageBatch
 
@@ -19,6 +20,15 @@ class DeleteFacts:
     saved_to: str | None = None
     saved_sha256: str | None = None
     save_to: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """What the question is about: the batch."""
+        return self.message_batch_id
+
+    def covers(self, now: "DeleteFacts") -> bool:
+        """Whether a consent to these facts is one to the facts as they are now: only where nothing has changed."""
+        return self == now
 
     def describes(self, batch: MessageBatch) -> bool:
         """Whether the batch is still as it was named. The counts of one that has ended cannot move."""
@@ -43,6 +53,16 @@ class CancelFacts:
         """All requests of the batch."""
         return sum(self.counts.values())
 
+    @property
+    def subject(self) -> str:
+        """What the question is about: the batch."""
+        return self.message_batch_id
+
+    def covers(self, now: "CancelFacts") -> bool:
+        """Whether a consent to these facts is one to the facts as they are now: the same batch of as many requests."""
+        named, found = (self.message_batch_id, self.created_at, self.total), (now.message_batch_id, now.created_at)
+        return named == (*found, now.total)
+
     def describes(self, batch: MessageBatch) -> bool:
         """Whether the batch is still as it was named."""
         return (self.message_batch_id, self.created_at, self.total) == (*_identity(batch), batch.request_counts.total)
@@ -64,6 +84,23 @@ class CreateFacts:
     input_tokens_by: str
     sent_on: int | None = None
     sent_as: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """What the question is about: the requests, by their fingerprint."""
+        return self.plan_fingerprint
+
+    def covers(self, now: "CreateFacts") -> bool:
+        """Whether a consent to these facts is one to the facts as they are now.
+
+        It is for the same requests, sent before as the same batch, where they do not cost more, nor an unknown amount
+        instead of a known one.
+        """
+        if (self.plan_fingerprint, self.sent_as) != (now.plan_fingerprint, now.sent_as) or now.parts > self.parts:
+            return False
+        if self.max_cost_usd is None:
+            return True
+        return now.max_cost_usd is not None and Decimal(now.max_cost_usd) <= Decimal(self.max_cost_usd)
 
 
 def _identity(batch: MessageBatch) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated
 
+import anyio
 from mcp_types import CallToolResult
 from pydantic import Field
 
@@ -11,6 +12,9 @@ from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCoun
 from mcp_batch_tools.tools.acts import saved_results
 from mcp_batch_tools.tools.answers import (
     Answer,
+    Goal,
+    GoalArgument,
+    GoalPath,
     NextStep,
     Time,
     WaitSeconds,
@@ -19,6 +23,7 @@ from mcp_batch_tools.tools.answers import (
     delete_step,
     read_step,
     save_step,
+    steps_to_delete,
     wait_step,
 )
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
@@ -33,6 +38,7 @@ class MessageBatchDetails(Answer):
     processing_status: str
     message: str
     possible_actions: list[NextStep]
+    next_steps: list[NextStep] = Field(default_factory=list, description="With goal: the calls that lead there.")
     request_counts: RequestCounts
     created_at: Time
     expires_at: Time | None = None
@@ -49,14 +55,22 @@ class MessageBatchDetails(Answer):
 
 
 async def get_message_batch(
-    message_batch_id: MessageBatchId, app: AppDep, caller: CallerDep, wait_seconds: WaitSeconds = 0
+    message_batch_id: MessageBatchId,
+    app: AppDep,
+    caller: CallerDep,
+    wait_seconds: WaitSeconds = 0,
+    goal: GoalArgument = None,
+    save_results_to: GoalPath = None,
 ) -> Annotated[CallToolResult, MessageBatchDetails]:
     """Look at one Message Batch: status, request counts, until when its results last, what can be done with it now.
 
     With wait_seconds it waits for the batch to end; running out of time is no error, call it again then.
     """
     batch, waited = await wait_for_end(app, caller, message_batch_id, wait_seconds)
-    shown = details(batch, app.client.now(), waited if wait_seconds else None)
+    shown = details(batch, app.client.now(), waited if wait_seconds else None, caller.patience)
+    way = Goal.of(goal, save_results_to)
+    if way is not None:
+        shown.next_steps = steps_to_delete(batch, way, caller.patience)
     made_here = (await attempts_of_batches(app, [batch.id])).get(batch.id)
     if made_here is not None:
         shown.label, shown.retry_of = made_here.label, made_here.retry_of
@@ -71,24 +85,28 @@ async def get_message_batch(
 async def wait_for_end(app: App, caller: Caller, message_batch_id: str, seconds: float) -> tuple[MessageBatch, float]:
     """The batch once it has ended or the time is up, and the seconds waited; progress is reported as elapsed time."""
     looks: AsyncIterator[tuple[MessageBatch, float]] = app.client.watch(message_batch_id, seconds)
-    async for batch, elapsed in looks:
-        if seconds:
-            await caller.report_progress(min(elapsed, seconds), seconds, progress_message(batch, elapsed))
+    try:
+        async for batch, elapsed in looks:
+            if seconds:
+                await caller.report_progress(min(elapsed, seconds), seconds, progress_message(batch, elapsed))
+    except anyio.get_cancelled_exc_class():
+        caller.gave_up()
+        raise
     return batch, elapsed
 
 
-def details(batch: MessageBatch, now: datetime, waited: float | None) -> MessageBatchDetails:
+def details(batch: MessageBatch, now: datetime, waited: float | None, patience: int) -> MessageBatchDetails:
     """A batch with what can be done with it now."""
     readable = batch.readable
     match batch.processing_status:
         case "in_progress":
-            steps = [wait_step(batch.id), cancel_step(batch.id)]
+            steps = [wait_step(batch.id, patience), cancel_step(batch.id)]
         case "ended" if readable:
             steps = [read_step(batch.id), save_step(batch.id), delete_step(batch.id)]
         case "ended":
             steps = [delete_step(batch.id)]
         case _:
-            steps = [wait_step(batch.id)]
+            steps = [wait_step(batch.id, patience)]
     return MessageBatchDetails(
         **{name: getattr(batch, name) for name in MessageBatch.model_fields.keys() & MessageBatchDetails.model_fields},
         message=status_message(batch, now, waited),

@@ -23,9 +23,9 @@ from mcp_batch_tools.submissions.states import Attempt
 from mcp_batch_tools.submissions.store import attempts_of_retries
 from mcp_batch_tools.tools import creation
 from mcp_batch_tools.tools.acts import saved_results
-from mcp_batch_tools.tools.answers import NextStep
+from mcp_batch_tools.tools.answered import AnsweredBefore, Earlier
+from mcp_batch_tools.tools.answers import Argument, NextStep
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
-from mcp_batch_tools.tools.consent import AnsweredBefore, Earlier
 from mcp_batch_tools.tools.creation import Costs, NotCreated, not_created
 
 _NOTHING_OPEN = Reconciled([], frozenset())
@@ -212,7 +212,7 @@ async def _already_retried(app: App, retry_of: str, earlier: dict[int, Attempt])
 
 
 def _look_steps(attempt: Attempt) -> list[NextStep]:
-    arguments: dict[str, str | int] = {"message_batch_id": attempt.message_batch_id or ""}
+    arguments: dict[str, Argument] = {"message_batch_id": attempt.message_batch_id or ""}
     why = "Shows the batch that these requests are in."
     return [NextStep(tool="get_message_batch", arguments=arguments, why=why)]
 

@@ -9,15 +9,20 @@ Before, a question is asked and answered within one call, and its facts never le
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from math import inf
 from typing import Any, TypeVar
 
 from mcp.server.request_state import AESGCMRequestStateCodec, InvalidRequestState, RequestStateSecurity
 
 OPEN_SECONDS = 600.0
 """How long an answer is accepted: about as long as a person may take to look something up."""
+UNANSWERED_AFTER = 5 * 60 * 1000
+"""Milliseconds after which a question without an answer counts as one that nobody sees."""
+_UNANSWERED_FOR = 10 * 60 * 1000
 _ENVELOPE_VERSION = 1
 _MOST_KEPT = 4
 """What was worked out for a create of a million requests takes some 20 MB."""
@@ -104,3 +109,46 @@ class OpenQuestions:
     def drop(self, question_id: str) -> None:
         """The question is answered."""
         self._kept.pop(question_id, None)
+
+
+Subject = tuple[str, str, str | None]
+"""An act, what it is about, and the client that calls."""
+
+
+class UnansweredQuestions:
+    """Questions of this process that have no answer yet: whether the client leaves them lying.
+
+    A question that a person may be reading is never given up for another call on the same subject.
+    """
+
+    def __init__(self) -> None:
+        self._put: dict[str, tuple[Subject, float, float]] = {}
+
+    def put(self, question: Question, subject: Subject) -> None:
+        """A question is out, in the answer of a call: nobody will say that it is not shown."""
+        since = question.asked_at + UNANSWERED_AFTER
+        self._keep(question, subject, since, since + _UNANSWERED_FOR)
+
+    @contextmanager
+    def waiting(self, question: Question, subject: Subject, now: Callable[[], int]) -> Iterator[None]:
+        """Wait for the answer in the middle of a call; a call that is given up meanwhile leaves the question lying."""
+        self._keep(question, subject, inf, inf)
+        try:
+            yield
+        except BaseException:
+            self._keep(question, subject, now(), now() + _UNANSWERED_FOR)
+            raise
+        self.answered(question)
+
+    def answered(self, question: Question) -> None:
+        """The question has its answer."""
+        self._put.pop(question.id, None)
+
+    def left_lying(self, subject: Subject, now: int) -> bool:
+        """Whether questions about this were not answered lately, and none is open that a person may be reading."""
+        self._put = {key: kept for key, kept in self._put.items() if kept[2] >= now}
+        since = [since for about, since, _ in self._put.values() if about == subject]
+        return bool(since) and max(since) <= now
+
+    def _keep(self, question: Question, subject: Subject, since: float, until: float) -> None:
+        self._put[question.id] = subject, since, until

@@ -12,10 +12,29 @@ from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 from mcp_types.jsonrpc import jsonrpc_message_adapter
 
+from mcp_batch_tools.sandbox import Clock
+
 INFO = {"name": "raw-client", "version": "7.1"}
 
 Answer = Callable[[dict[str, Any]], dict[str, Any] | None]
 """From the parameters of a question to what is sent back: `{"result": …}`, `{"error": …}`, or None to leave instead."""
+
+
+class Person:
+    """Whoever answers the questions: takes `seconds` for each, by the clock of the test."""
+
+    def __init__(self) -> None:
+        self.clock: Clock | None = None
+        self.seconds = 1.0
+
+    def reads(self) -> None:
+        """Let the time pass that a question takes."""
+        if self.clock is not None:
+            self.clock.advance(self.seconds)
+
+
+PERSON = Person()
+"""The one of this test: its clock is set for each."""
 
 
 class RawClient(Protocol):
@@ -68,7 +87,8 @@ async def question_of(client: Asking, tool: str, **arguments: Any) -> Pending:
 
 
 async def respond(client: Asking, pending: Pending, choice: str | None) -> dict[str, Any]:
-    """Answer a question; the structured content of what the tool answers."""
+    """Answer a question as a person does; the structured content of what the tool answers."""
+    PERSON.reads()
     said = await client.ask("tools/call", pending.answered(choice))
     assert not said["result"].get("isError"), said
     facts: dict[str, Any] = said["result"]["structuredContent"]
@@ -126,10 +146,12 @@ class _Streams:
 
     def _answered(self, asked: dict[str, Any], answer: Answer) -> dict[str, Any] | None:
         self.asked.append(asked)
+        PERSON.reads()
         return answer(asked)
 
     async def ask_at_once(self, *params: dict[str, Any]) -> list[dict[str, Any]]:
         """Calls that are all sent before the first answer is read; their answers in the order of the calls."""
+        PERSON.reads()
         first = self._number + 1
         for one in params:
             await self._send("tools/call", one)

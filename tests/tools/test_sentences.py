@@ -276,16 +276,27 @@ def consents() -> Iterator[tuple[str, str]]:
     again = replace(create, sent_on=int(NOW.timestamp() * 1000), sent_as=BATCH)
     for spending in (create, replace(create, max_cost_usd=None), again):
         yield "question, create", consent.create_question(spending).message
-    for known in (True, False):
-        yield "cannot ask", consent.cannot_ask_message("require", known=known)
-    yield "declined", consent.declined_message("declined")
+    for unseen in get_args(consent.Unseen):
+        why = consent.why_unseen(unseen, 0.03)
+        yield "nobody saw the question, --destructive require", consent.must_be_asked(why, "require")
+    closed = consent.why_unseen("closed", 0.03)
+    questions: dict[consent.Act, str] = {
+        "delete": consent.delete_question(delete).message,
+        "cancel": consent.cancel_question(cancel).message,
+        "create": consent.create_question(create).message,
+    }
+    for act, question in questions.items():
+        yield "nobody saw the question, --destructive ask", consent.ask_in_conversation(act, closed, question)
+    for how in ("declined", "dismissed", "kept"):
+        yield "declined", consent.declined_message(how)
     yield "changed, delete", consent.DELETE_CHANGED
     yield "changed, cancel", consent.CANCEL_CHANGED
     for changed in ("requests", "price", "sent"):
         yield "changed, create", consent.create_changed_message(changed)
     yield "answered before", consent.OUTCOME_UNKNOWN
     yield "answered before", consent.CANCELED_BEFORE
-    for done in ("deleted", "canceled"):
+    yield "answered before", consent.UNSEEN_BEFORE
+    for done in get_args(consent.Act):
         yield "answered before", consent.nothing_done_message(done)
     for ids in ([BATCH, BATCH], [BATCH], []):
         yield "answered before", consent.created_before_message(ids, 2)

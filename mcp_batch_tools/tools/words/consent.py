@@ -3,6 +3,7 @@
 Each question is made of its facts alone, so that it reads the same whenever it is made of them again.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal
@@ -15,6 +16,10 @@ from mcp_batch_tools.api.untrusted import quote_untrusted
 from mcp_batch_tools.clock import from_milliseconds
 from mcp_batch_tools.pricing.amounts import format_usd
 from mcp_batch_tools.tools.facts import CancelFacts, CreateFacts, DeleteFacts
+
+Act = Literal["delete", "cancel", "create"]
+Unseen = Literal["closed", "accepted", "no form", "error", "silence", "unable", "unknown"]
+"""Why no person can have answered a question."""
 
 
 class DeleteChoice(BaseModel):
@@ -103,20 +108,44 @@ def create_question(facts: CreateFacts) -> Elicit[CreateChoice]:
     )
 
 
-def cannot_ask_message(policy: str, *, known: bool) -> str:
-    """Why nothing is done where the person must be asked; `known` says that the client declared that it cannot."""
-    client = "this client cannot ask" if known else "it is unknown whether this client can ask"
+def why_unseen(unseen: Unseen, seconds: float | None) -> str:
+    """Why no person can have answered a question; `seconds` is how long an answer took, where one came."""
+    fast = f"after {max(seconds or 0, 0):.2f} s, before anybody could read it"
+    return {
+        "closed": f"the client closed the question {fast}",
+        "accepted": f"the client accepted the question itself {fast}",
+        "no form": "the client accepted the question without filling in its form",
+        "error": "the client answered the question with an error",
+        "silence": "the client has left the question without an answer",
+        "unable": "this client cannot ask",
+        "unknown": "it is unknown whether this client can ask",
+    }[unseen]
+
+
+def ask_in_conversation(act: Act, why: str, question: str) -> str:
+    """What to do where nobody has seen the question: the assistant puts it, and comes back with a code after a yes."""
     return (
-        f"Nothing was changed: the person must be asked first (--destructive {policy}), and {client}. {_STOP} "
-        "The user can connect a client that supports elicitation, or change that option."
+        f'Nothing was {_DONE[act]}: {why}. The question was: "{question}" Put it to the user in the conversation, and '
+        "wait for the answer. Only after a clear yes, make the call in next_steps, which has the same arguments and a "
+        "confirmation; that works once, within 10 minutes. Without a yes, do nothing."
     )
 
 
-def declined_message(how: str) -> str:
+def must_be_asked(why: str, policy: str) -> str:
+    """Why nothing is done where the person must be asked and cannot be."""
+    return (
+        f"Nothing was changed: the person must be asked first (--destructive {policy}), and {why}. {_STOP} The user "
+        "can connect a client that shows such questions, or change that option."
+    )
+
+
+def declined_message(how: Literal["declined", "dismissed", "kept"]) -> str:
     """The person did not consent; `how` is what they did instead."""
-    return f"Nothing was changed: the person was asked and {how}. {_STOP}"
+    did = {"declined": "declined", "dismissed": "dismissed the question", "kept": "chose to leave it as it is"}[how]
+    return f"Nothing was changed: the person was asked and {did}. {_STOP}"
 
 
+_DONE: Mapping[Act, str] = {"delete": "deleted", "cancel": "canceled", "create": "sent"}
 _STOP = "Do not retry, and do not work around it."
 _BEFORE = "This question was answered before"
 _ANEW = "Call again, and the person is asked anew."
@@ -129,6 +158,7 @@ CANCEL_CHANGED = (
     "Nothing was canceled: the batch has changed since the question was asked. Call again, and the person is asked "
     "about it as it is now."
 )
+UNSEEN_BEFORE = f"Nothing was changed: {_BEFORE.lower()}, but not by a person who could read it. {_ANEW}"
 OUTCOME_UNKNOWN = f"{_BEFORE}, and what came of it is not known yet."
 CANCELED_BEFORE = f"{_BEFORE}, and the cancellation was requested then. Nothing more was sent."
 
@@ -145,9 +175,9 @@ def create_changed_message(changed: Literal["requests", "price", "sent"]) -> str
     return f"Nothing was sent: {what} since the question was asked. {_ANEW}"
 
 
-def nothing_done_message(done: Literal["deleted", "canceled", "sent"]) -> str:
+def nothing_done_message(act: Act) -> str:
     """The first answer was a yes, and nothing could be done on it."""
-    return f"{_BEFORE}, and nothing was {done} then. {_ANEW}"
+    return f"{_BEFORE}, and nothing was {_DONE[act]} then. {_ANEW}"
 
 
 def created_before_message(ids: list[str], parts: int) -> str:
@@ -155,7 +185,7 @@ def created_before_message(ids: list[str], parts: int) -> str:
     if len(ids) == parts:
         return f"Created as {', '.join(ids)}. {_BEFORE}, and nothing more was sent."
     if not ids:
-        return nothing_done_message("sent")
+        return nothing_done_message("create")
     return f"{_BEFORE}, and {len(ids)} of {parts} batches were created then. Nothing more was sent. {_ANEW}"
 
 
