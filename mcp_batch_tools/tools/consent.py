@@ -32,6 +32,8 @@ from mcp_batch_tools.tools.words.consent import (
 
 _TOO_FAST = 0.7
 """Seconds in which nobody reads a question and answers it."""
+_AROUND = " \t\r\n`'\""
+"""What models write around a code."""
 
 How = Literal[
     "asked and accepted",
@@ -174,7 +176,7 @@ class Consent:
 
         confirmation = await app.ledger.read(
             lambda transaction: open_confirmation(
-                transaction, code.strip(), app.now(), scope=app.settings.credential_scope, act=self.act
+                transaction, code.strip(_AROUND), app.now(), scope=app.settings.credential_scope, act=self.act
             )
         )
         if confirmation is None or not type(facts)(**confirmation.facts).covers(facts):

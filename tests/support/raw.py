@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import anyio
 import httpx2
 from mcp.client._memory import InMemoryTransport
 from mcp.server.mcpserver import MCPServer
@@ -95,7 +96,9 @@ async def respond(client: Asking, pending: Pending, choice: str | None) -> dict[
     return facts
 
 
-class _Streams:
+class StreamClient:
+    """A client as over stdio."""
+
     def __init__(self, read: Any, write: Any, era: str, capabilities: dict[str, Any]) -> None:
         self._read = read
         self._write = write
@@ -106,20 +109,18 @@ class _Streams:
 
     async def start(self) -> None:
         if self._era == "2025-11-25":
-            await self._send(
+            await self.send(
                 "initialize",
                 {"protocolVersion": self._era, "capabilities": self.capabilities, "clientInfo": INFO},
             )
-            await self._receive()
-            await self._write.send(
-                SessionMessage(JSONRPCNotification(jsonrpc="2.0", method="notifications/initialized"))
-            )
+            await self.receive()
+            await self.notify("notifications/initialized", {})
 
     async def call(self, tool: str, arguments: dict[str, Any], answer: Answer) -> dict[str, Any] | None:
         params: dict[str, Any] = {"name": tool, "arguments": arguments}
-        await self._send("tools/call", params)
+        await self.send("tools/call", params)
         while True:
-            message = await self._receive()
+            message = await self.receive()
             if message.get("method") == "elicitation/create":
                 said = self._answered(message["params"], answer)
                 if said is None:
@@ -133,7 +134,7 @@ class _Streams:
                     if said is None or "error" in said:
                         return None  # in this era a client that fails to ask does not come back
                     responses[key] = said["result"]
-                await self._send(
+                await self.send(
                     "tools/call", {**params, "inputResponses": responses, "requestState": result["requestState"]}
                 )
             elif "method" not in message:
@@ -141,8 +142,8 @@ class _Streams:
 
     async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """One request and its answer."""
-        await self._send(method, params)
-        return await self._receive()
+        await self.send(method, params)
+        return await self.receive()
 
     def _answered(self, asked: dict[str, Any], answer: Answer) -> dict[str, Any] | None:
         self.asked.append(asked)
@@ -154,19 +155,27 @@ class _Streams:
         PERSON.reads()
         first = self._number + 1
         for one in params:
-            await self._send("tools/call", one)
-        answers = {message["id"]: message for message in [await self._receive() for _ in params]}
+            await self.send("tools/call", one)
+        answers = {message["id"]: message for message in [await self.receive() for _ in params]}
         return [answers[first + number] for number in range(len(params))]
 
-    async def _send(self, method: str, params: dict[str, Any]) -> None:
+    async def send(self, method: str, params: dict[str, Any]) -> int:
+        """Send a request; its id."""
         self._number += 1
         if self._era == "2026-07-28":
             params = {**params, "_meta": _meta(self.capabilities)}
         request = JSONRPCRequest(jsonrpc="2.0", id=self._number, method=method, params=params)
         await self._write.send(SessionMessage(request))
+        return self._number
 
-    async def _receive(self) -> dict[str, Any]:
-        received = await self._read.receive()
+    async def notify(self, method: str, params: dict[str, Any]) -> None:
+        """Send a notification."""
+        await self._write.send(SessionMessage(JSONRPCNotification(jsonrpc="2.0", method=method, params=params)))
+
+    async def receive(self) -> dict[str, Any]:
+        """The next message of the server."""
+        with anyio.fail_after(20):
+            received = await self._read.receive()
         assert isinstance(received, SessionMessage)
         message: dict[str, Any] = received.message.model_dump(mode="json", by_alias=True, exclude_none=True)
         return message
@@ -187,10 +196,10 @@ def _reply(number: Any, said: dict[str, Any]) -> JSONRPCResponse | JSONRPCError:
 
 
 @asynccontextmanager
-async def over_streams(server: MCPServer[Any], era: str, capabilities: dict[str, Any]) -> AsyncIterator[_Streams]:
+async def over_streams(server: MCPServer[Any], era: str, capabilities: dict[str, Any]) -> AsyncIterator[StreamClient]:
     """A client as over stdio."""
     async with InMemoryTransport(server) as (read, write):
-        client = _Streams(read, write, era, capabilities)
+        client = StreamClient(read, write, era, capabilities)
         await client.start()
         yield client
 
