@@ -5,7 +5,7 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Literal, get_args, get_origin
@@ -14,6 +14,7 @@ import anyio
 
 from mcp_batch_tools import __version__
 from mcp_batch_tools.api.errors import BatchError
+from mcp_batch_tools.clock import from_milliseconds
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.printing import print_json, print_table
 from mcp_batch_tools.server import client_of, create_server
@@ -190,6 +191,8 @@ async def _check(settings: Settings) -> int:
             print("             it ends in /v1, which is added to it: remove that")
     print(f"version      {settings.anthropic_version}")
     print(f"policy       {'read-only' if settings.read_only else f'destructive: {settings.destructive}'}")
+    for line in _questions(settings):
+        print(f"             {settings.redact(line)}")
     print(f"receipts     {settings.ledger_folder}")
     print(f"log level    {settings.log_level}")
     try:
@@ -200,6 +203,27 @@ async def _check(settings: Settings) -> int:
         return 1
     print("Working: the API answered.")
     return 0
+
+
+def _questions(settings: Settings) -> Iterator[str]:
+    """What the policy means for the clients of this installation, as far as its ledger knows them."""
+    from mcp_batch_tools.ledger.confirmations import last_unseen_question
+    from mcp_batch_tools.tools.answers import format_time
+
+    if settings.read_only or settings.destructive not in {"ask", "require"}:
+        return
+    unable = "its own dialog decides" if settings.destructive == "ask" else "nothing is done"
+    yield f"a client that can ask is asked; where one says that it cannot, {unable}"
+    try:
+        last = last_unseen_question(settings.ledger_folder)
+    except LedgerError as error:
+        yield f"which clients did not show a question cannot be told: {error}"
+        return
+    if last is not None:
+        time, client, why = last
+        yield f"{client or 'a client'} showed no question on {format_time(from_milliseconds(time))}: {why}"
+        then = "the assistant asks in the conversation" if settings.destructive == "ask" else "nothing is done"
+        yield f"then {then}"
 
 
 def _receipts(settings: Settings, options: Mapping[str, Any]) -> int:

@@ -4,10 +4,11 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mcp_batch_tools.ledger import statements
-from mcp_batch_tools.ledger.database import Transaction
+from mcp_batch_tools.ledger.database import FILE, Transaction, opened_read_only
 
 ACCEPTED_FOR = 10 * 60 * 1000
 """Milliseconds: about as long as a conversation stays with a question."""
@@ -55,7 +56,14 @@ def open_confirmation(transaction: Transaction, code: str, now: int, *, scope: s
     return None if row is None else Confirmation(row["id"], row["time"], json.loads(row["facts"]))
 
 
-def last_unseen_question(transaction: Transaction) -> tuple[int, str | None, str] | None:
-    """When the last question was put that nobody saw (milliseconds), by which client, and why; None for none."""
-    row = transaction.row(statements.LAST_CONFIRMATION)
+def last_unseen_question(folder: Path) -> tuple[int, str | None, str] | None:
+    """When the last question was put that nobody saw (milliseconds), by which client, and why; None for none.
+
+    Raises:
+        LedgerError: the ledger in `folder` cannot be read.
+    """
+    if not (folder / FILE).exists():
+        return None
+    with opened_read_only(folder) as connection:
+        row = connection.execute(statements.LAST_CONFIRMATION).fetchone()
     return None if row is None else (row["time"], row["client"], row["unseen"])

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
+from mcp_batch_tools.cli import main
 from mcp_batch_tools.sandbox import Clock, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
@@ -341,3 +343,32 @@ async def test_a_broken_ledger_gives_no_code_and_deletes_nothing(
     assert said is not None
     assert said["result"]["isError"]
     assert acts(sandbox) == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "then"), [("ask", "the assistant asks in the conversation"), ("require", "nothing is done")]
+)
+async def test_check_names_the_last_client_that_did_not_show_a_question(
+    sandbox: Sandbox, clock: Clock, capsys: pytest.CaptureFixture[str], policy: str, then: str
+) -> None:
+    flags = ["check", "--destructive", policy]
+    batch = sandbox.add_batch({"succeeded": 3}, key=KEY)
+    await anyio.to_thread.run_sync(main, flags)
+    assert "showed no question" not in capsys.readouterr().out
+    async with connected(sandbox, clock, "2026-07-28") as client:
+        await called(client, "delete_message_batch", message_batch_id=batch)
+    await anyio.to_thread.run_sync(main, flags)
+    told = capsys.readouterr().out
+    assert "raw-client 7.1 showed no question on 2026-11-03 09:00 UTC: the client closed the question" in told
+    assert f"then {then}" in told
+
+
+async def test_check_tells_of_a_ledger_that_cannot_be_read_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "ledger.db").write_text("no database, by any means")
+    await anyio.to_thread.run_sync(main, ["check"])
+    told = capsys.readouterr().out
+    assert "which clients did not show a question cannot be told" in told
+    assert "log level" in told
