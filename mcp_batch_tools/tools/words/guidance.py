@@ -93,13 +93,13 @@ def not_ended_message(batch: MessageBatch) -> str:
         case "in_progress":
             return (
                 f"Nothing was deleted: the batch is in progress ({requests(batch.request_counts.total)}), and only an "
-                "ended batch can be deleted. Cancel it first, wait until it has ended, then delete it. Requests that "
-                "finish before the cancellation takes effect are kept in its results, and billed."
+                "ended batch can be deleted. Cancel it first, wait until it has ended, then make the same call again. "
+                "Requests that finish before the cancellation takes effect are kept in its results, and billed."
             )
         case "canceling":
             return (
                 f"Nothing was deleted: the batch is being canceled{_since(batch)} and has not ended yet. Wait until it "
-                "has, then delete it. Do not cancel it again."
+                "has, then make the same call again. Do not cancel it again."
             )
         case _:
             status = quote_untrusted(batch.processing_status)
