@@ -61,7 +61,7 @@ def _cells(receipt: Receipt) -> list[str]:
         receipt.time,
         receipt.action,
         receipt.message_batch_id,
-        f"{sum(counts.values()):,} ({counts.get('succeeded', 0):,} succeeded)",
+        f"{sum(counts.values()):,}" + (f" ({counts['succeeded']:,} succeeded)" if "succeeded" in counts else ""),
         receipt.consent,
         outcome,
         receipt.client or "",

@@ -28,35 +28,46 @@ Result = TypeVar("Result")
 
 
 class Transaction:
-    """Statements that take effect together, or not at all. Parameters are named, as in `:name`."""
+    """Statements that take effect together, or not at all. Parameters are named, as in `:name`.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    `redact` takes secrets out of every text before it reaches the database.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, redact: Callable[[str], str] = str) -> None:
         self._connection = connection
+        self._redact = redact
 
     def rows(self, statement: str, **parameters: Any) -> list[Row]:
         """All rows that a statement returns; they can be read like mappings."""
-        return self._connection.execute(statement, parameters).fetchall()
+        return self._executed(statement, parameters).fetchall()
 
     def row(self, statement: str, **parameters: Any) -> Row | None:
         """The first row that a statement returns, or None."""
-        found: Row | None = self._connection.execute(statement, parameters).fetchone()
+        found: Row | None = self._executed(statement, parameters).fetchone()
         return found
 
     def change(self, statement: str, **parameters: Any) -> int:
         """How many rows a statement changed."""
-        return self._connection.execute(statement, parameters).rowcount
+        return self._executed(statement, parameters).rowcount
+
+    def _executed(self, statement: str, parameters: Mapping[str, Any]) -> sqlite3.Cursor:
+        clean = {name: self._redact(value) if isinstance(value, str) else value for name, value in parameters.items()}
+        return self._connection.execute(statement, clean)
 
 
 class Database:
     """The database in `folder`; both are made where they are missing, readable by nobody else.
+
+    `redact` takes secrets out of every text before it is written.
 
     Raises:
         LedgerError: in every method, where the file cannot be used. A file that was replaced or removed meanwhile is
             not used, since what this process knows of it may be wrong.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, redact: Callable[[str], str] = str) -> None:
         self.path = folder / FILE
+        self._redact = redact
         self._lock = threading.Lock()
         self._waits = _BUSY_SECONDS
         try:
@@ -147,7 +158,7 @@ class Database:
                 self._connection.execute(f"PRAGMA busy_timeout = {wait * 1000:.0f}")
                 self._waits = wait
             with self._begun(kind):
-                return work(Transaction(self._connection))
+                return work(Transaction(self._connection, self._redact))
 
     @contextmanager
     def _begun(self, kind: str) -> Iterator[None]:

@@ -63,7 +63,7 @@ class App:
         """Opened by the first act: to make it would delay the start of a server, and leave a trace of a mere look."""
         from mcp_batch_tools.ledger.database import Database
 
-        return Database(self.settings.ledger_folder)
+        return Database(self.settings.ledger_folder, self.settings.redact)
 
     @property
     def remembers(self) -> bool:

@@ -17,6 +17,7 @@ from mcp_batch_tools.settings import Settings
 from tests.conftest import KEY, Connect, SandboxTransport
 from tests.support.consent import answering
 from tests.support.raw import over_streams
+from tests.support.requests import request
 from tests.support.upstream import acts
 
 pytestmark = pytest.mark.anyio
@@ -415,3 +416,29 @@ async def test_receipts_can_be_chosen_by_time_batch_and_number(
     assert chosen("--limit", "1", "--since", "2026-11-03", "--batch", batches[0]) == [batches[0]]
     assert main(["receipts", "--since", "yesterday"]) == 2
     assert "2026-11-03" in capsys.readouterr().err
+
+
+async def test_a_key_that_a_caller_writes_anywhere_does_not_reach_the_ledger(
+    connect: Connect, sandbox: Sandbox, state: Path
+) -> None:
+    ended = sandbox.add_batch(3, key=KEY)
+    sent = [request("a", model=f"claude-{KEY}"), request("b")]
+    async with connect(ask_above_usd=1e9) as assistant:
+        call = assistant.client.call_tool
+        await call("save_message_batch_results", {"message_batch_id": ended, "path": f"{KEY}.jsonl"})
+        await call("create_message_batch", {"requests": sent, "label": KEY, "allow_duplicate": True})
+        await assistant.call("delete_message_batch", message_batch_id=ended)
+    held = b"".join(file.read_bytes() for file in state.iterdir())
+    assert b"[redacted].jsonl" in held
+    assert KEY.encode() not in held
+
+
+async def test_a_receipt_of_a_create_that_still_runs_says_nothing_of_its_outcomes(
+    connect: Connect, capsys: Capture
+) -> None:
+    async with connect() as assistant:
+        await assistant.call("create_message_batch", requests=[request("a")])
+    assert main(["receipts"]) == 0
+    told = capsys.readouterr().out
+    assert "create" in told
+    assert "succeeded" not in told
