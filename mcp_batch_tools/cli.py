@@ -19,6 +19,7 @@ from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.printing import print_json, print_table
 from mcp_batch_tools.server import client_of, create_server
 from mcp_batch_tools.settings import Settings, SettingsError, flag_names, variable_of
+from mcp_batch_tools.stdio import run
 
 _COMMANDS = {
     "serve": "serve MCP over standard input and output (the default)",
@@ -67,7 +68,7 @@ def _run(command: str, options: dict[str, object]) -> int:
     # once loses nothing, since receipts are written before an act.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        create_server(settings).run("stdio")
+        run(create_server(settings))
     except* BrokenPipeError:
         print("mcp-batch-tools: the client is gone.", file=sys.stderr)
     finally:

@@ -24,12 +24,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {*SHARED},
     "tools": {*SHARED, "api", "requests", "results", "pricing", "submissions", "ledger", "settings"},
     "server": {*SHARED, "api", "ledger", "settings", "tools", "sandbox"},
+    "jsonrpc": set(),
+    "stdio": {"jsonrpc"},
     "demo": set(),
     "printing": {"api", "ledger"},
-    "cli": {*SHARED, "printing", "api", "ledger", "settings", "tools", "server", "sandbox", "demo"},
+    "cli": {*SHARED, "printing", "api", "ledger", "settings", "tools", "server", "stdio", "sandbox", "demo"},
     "__main__": {"cli"},
 }
-MAY_KNOW_MCP = {"tools", "server", "demo"}
+MAY_KNOW_MCP = {"tools", "server", "jsonrpc", "stdio", "demo"}
 
 
 def room_of(path: Path) -> str:
