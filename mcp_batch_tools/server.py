@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, GetPromptResult
 
 from mcp_batch_tools import __version__
 from mcp_batch_tools.clock import Clock, SystemClock
@@ -23,6 +25,14 @@ Only an ended batch can be deleted, and its results go with it, for good.
 To delete one, call delete_message_batch: it checks the status, and its next_steps lead to the delete.
 Follow next_steps to finish the task; possible_actions are optional. Never cancel or delete any other batch."""
 _READING = "This server deletes and cancels nothing."
+
+
+class _Server(MCPServer[App]):
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[App, Any] | None = None
+    ) -> GetPromptResult:
+        """Refuse: there are none. The SDK would log a traceback."""
+        raise MCPError(INVALID_PARAMS, "This server has no prompts.")
 
 
 def create_server(
@@ -53,7 +63,7 @@ def create_server(
         finally:
             await app.close()
 
-    return MCPServer(
+    return _Server(
         "mcp-batch-tools",
         title="Message Batches" + (" (sandbox)" if settings.sandbox else ""),
         version=__version__,
