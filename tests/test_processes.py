@@ -1,10 +1,14 @@
 """The server as its users run it: a process that speaks raw JSON-RPC over pipes."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,9 +54,73 @@ def test_the_end_of_the_input_ends_a_call_that_is_waiting() -> None:
         waiting = {"name": "get_message_batch", "arguments": {"message_batch_id": running, "wait_seconds": 50}}
         server.send({"jsonrpc": "2.0", "id": 99, "method": "tools/call", "params": waiting})
         server.call("list_message_batches")
+        status, out, err = server.finish()
+        assert status == 0
+        assert json.loads(out)["id"] == 99
+        assert "Traceback" not in err
+
+
+def test_lines_that_cannot_be_read_are_answered_in_a_real_process_and_told_in_a_line_each() -> None:
+    bad = [b"\xff\xfe", b'{"jsonrpc":"2.0","id":"' + KEY.encode() + b'",', b"[]", b"[" * 10_000, b"x" * 9_000_000]
+    with launched("-m", "mcp_batch_tools") as server:
+        assert server.process.stdin is not None
+        with os.fdopen(os.dup(server.process.stdin.fileno()), "wb") as stdin:
+            stdin.write(b"\xef\xbb\xbf" + b"\n".join([*bad, b""]))
+        server.call("list_message_batches")
         status, _, err = server.finish()
+        refused = [answer for answer in map(json.loads, server.lines) if "error" in answer]
+        assert len(refused) == len(err.splitlines()) == len(bad)
         assert status == 0
         assert "Traceback" not in err
+        assert KEY not in err
+
+
+FLOODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "calls": ("tools/call", {"name": "list_message_batches", "arguments": {}}),
+    "lists": ("tools/list", {}),
+    "what is no message": ("", {}),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory as Linux tells it")
+@pytest.mark.parametrize(("method", "params"), FLOODS.values(), ids=FLOODS)
+def test_a_client_that_reads_nothing_takes_little_memory_and_cannot_keep_the_server(
+    method: str, params: dict[str, Any]
+) -> None:
+    with launched("-m", "mcp_batch_tools", "--sandbox") as server:
+        server.call("list_message_batches")
+        before = peak_memory(server.process.pid)
+        for number in range(10_000):
+            server.send({"jsonrpc": "2.0", "id": number, "method": method, "params": params} if method else {})
+        assert server.process.stdin is not None
+        server.process.stdin.close()
+        assert server.process.poll() is None
+        grown = 0
+        while server.process.poll() is None:
+            grown = max(grown, peak_memory(server.process.pid) - before)
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(1)
+        assert server.process.returncode == 0
+        assert "Traceback" not in server.errors()
+        assert grown < 32_000
+
+
+def peak_memory(pid: int) -> int:
+    """In kB; 0 of a process that has ended."""
+    told = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(told[1]) if told else 0
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_server_at_once_whose_answers_nobody_reads(sent: signal.Signals) -> None:
+    with launched("-m", "mcp_batch_tools", "--sandbox") as server:
+        for number in range(1000):
+            server.send({"jsonrpc": "2.0", "id": number, "method": "tools/list", "params": {}})
+        server.process.send_signal(sent)
+        assert server.process.wait(10) == -sent
+        assert server.errors() == ""
 
 
 @pytest.mark.usefixtures("ctrl_c_is_heard")

@@ -10,8 +10,9 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCResponse
 
-from mcp_batch_tools.jsonrpc import LONGEST_LINE, without_halves
+from mcp_batch_tools.jsonrpc import LONGEST_LINE, line_of, read_message, without_halves
 from mcp_batch_tools.sandbox import Clock, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
@@ -327,13 +328,19 @@ async def test_a_call_that_is_canceled_makes_room_for_others(wire: Wire, sandbox
     assert good(answers[-1], "last")
 
 
-async def test_an_answer_to_a_question_that_cannot_be_read_ends_the_question(sandbox: Sandbox, clock: Clock) -> None:
-    batch = sandbox.add_batch(key=KEY)
-    asks = json.loads(json.dumps(INITIALIZE))
-    asks["params"]["capabilities"] = {"elicitation": {}}
-    said = lines(
-        asks, INITIALIZED, call(1, "delete_message_batch", message_batch_id=batch),
-        {"jsonrpc": "2.0", "id": 1, "result": "yes"},
-    )  # fmt: skip
-    answers = {answer["id"]: answer for answer in await Wire(sandbox, clock).send(said)}
-    print(answers)
+@pytest.mark.parametrize("answer", [b'{"jsonrpc":"2.0","id":3,"result":"yes"}', b'{"jsonrpc":"2.0","id":3,"error":1}'])
+def test_an_answer_to_the_server_that_cannot_be_read_is_an_error_to_whoever_waits_for_it(answer: bytes) -> None:
+    message = read_message(answer)
+    assert isinstance(message, JSONRPCError)
+    assert message.id == 3
+
+
+def test_a_notification_with_an_id_of_null_is_a_notification() -> None:
+    message = read_message(b'{"jsonrpc":"2.0","id":null,"method":"notifications/initialized"}')
+    assert isinstance(message, JSONRPCNotification)
+
+
+def test_half_an_emoji_in_an_answer_is_sent_as_the_replacement_character() -> None:
+    line = line_of(JSONRPCResponse(jsonrpc="2.0", id=1, result={"text": "a\ud83d", "n": [1, None]}))
+    expected = {"jsonrpc": "2.0", "id": 1, "result": {"text": "a\N{REPLACEMENT CHARACTER}", "n": [1, None]}}
+    assert json.loads(line) == expected
