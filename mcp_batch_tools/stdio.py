@@ -34,6 +34,8 @@ _PATIENCE = 60
 """Seconds in which the next line is taken. A call ends within 50: a client that is too slow for this reads nothing."""
 _LAST_CALLS = 10
 """Seconds for the calls that are open at the end of the input: a few requests to the API. Longer waits are cut."""
+_MOST_WARNINGS = 100
+"""About lines. A host that never reads standard error would stop the server with the 64 KiB that a pipe holds."""
 
 _THREAD_IS_LATE = (RuntimeError, CancelledError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 """What a thread gets from an event loop, or from streams, that have ended."""
@@ -108,6 +110,7 @@ class _Wire:
         self._refusals = self.to_client.clone()
         self._lines_in, self._lines = anyio.create_memory_object_stream[bytes]()
         self._taking = anyio.CancelScope()
+        self._warnings = 0
         self._written: RequestId | None = None
         self._write_ended = anyio.Event()
         self._write_error: OSError | None = None
@@ -151,10 +154,10 @@ class _Wire:
         except Refused as refused:
             whole = without_halves(line) if len(line) <= LONGEST_LINE else line
             if whole != line:
-                _log.warning("half of a surrogate pair on standard input was replaced by U+FFFD")
+                self._warn("half of a surrogate pair on standard input was replaced by U+FFFD")
                 await self._take(whole)
                 return
-            _log.warning("a line of %d bytes on standard input was refused. %s", len(line), refused)
+            self._warn("a line of %d bytes on standard input was refused. %s", len(line), refused)
             await self._calls.add(refused.answer.id, line)
             return
         match message:
@@ -166,6 +169,13 @@ class _Wire:
                 pass
             case _:
                 await self._to_server.send(SessionMessage(message))
+
+    def _warn(self, message: str, *facts: object) -> None:
+        self._warnings += 1
+        if self._warnings <= _MOST_WARNINGS:
+            _log.warning(message, *facts)
+        if self._warnings == _MOST_WARNINGS:
+            _log.warning("further lines like this one are answered and not logged")
 
     async def _begin_calls(self) -> None:
         with self._taking:

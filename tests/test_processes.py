@@ -102,6 +102,7 @@ def test_a_client_that_reads_nothing_takes_little_memory_and_cannot_keep_the_ser
                 server.process.wait(1)
         assert server.process.returncode == 0
         assert "Traceback" not in server.errors()
+        assert len(server.errors()) < 32_000
         assert grown < 32_000
 
 
@@ -130,6 +131,20 @@ def test_ctrl_c_ends_a_server_at_once_although_its_input_stays_open() -> None:
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(60) == -signal.SIGINT
         assert server.errors() == ""
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_ends_a_server_that_is_starting_without_a_traceback() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "mcp_batch_tools"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "pydantic_core" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "Traceback" not in err
 
 
 @pytest.mark.usefixtures("ctrl_c_is_heard")
