@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, GetPromptResult
@@ -26,6 +27,11 @@ To delete one, call delete_message_batch: it checks the status, and its next_ste
 Follow next_steps to finish the task; possible_actions are optional. Never cancel or delete any other batch."""
 _READING = "This server deletes and cancels nothing."
 
+_TOO_EARLY = (
+    "This request came before the handshake. Send initialize first; with protocol version 2026-07-28, send its _meta "
+    "with each request."
+)
+
 
 class _Server(MCPServer[App]):
     async def get_prompt(
@@ -33,6 +39,16 @@ class _Server(MCPServer[App]):
     ) -> GetPromptResult:
         """Refuse: there are none. The SDK would log a traceback."""
         raise MCPError(INVALID_PARAMS, "This server has no prompts.")
+
+
+async def _explain_early_calls(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Name what is missing where the SDK says only "Invalid request parameters" to a call before the handshake."""
+    try:
+        return await call_next(ctx)
+    except MCPError as error:
+        if (error.error.code, error.error.data) == (INVALID_PARAMS, ""):
+            raise MCPError(INVALID_PARAMS, _TOO_EARLY) from error
+        raise
 
 
 def create_server(
@@ -70,6 +86,7 @@ def create_server(
         instructions=_instructions(settings),
         tools=catalogue(settings),
         lifespan=lifespan,
+        middleware=[_explain_early_calls],
         request_state_security=state_security(state_keys),
     )
 
