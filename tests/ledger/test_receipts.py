@@ -196,9 +196,8 @@ def _no_database(state: Path) -> None:
 
 def _of_a_newer_version(state: Path) -> None:
     state.mkdir()
-    with sqlite3.connect(state / "ledger.db") as connection:
-        connection.execute("PRAGMA user_version = 99")
-    connection.close()
+    with closing(sqlite3.connect(state / "ledger.db")) as ledger:
+        ledger.execute("PRAGMA user_version = 99")
 
 
 @pytest.mark.parametrize("broken", [_in_the_way, _a_folder_of_that_name, _no_database, _of_a_newer_version])
@@ -223,11 +222,10 @@ async def test_a_ledger_that_another_program_holds_stops_the_act_until_it_is_fre
     first, second = sandbox.add_batch(3, key=KEY), sandbox.add_batch(3, key=KEY)
     async with connect() as assistant:
         await assistant.call("delete_message_batch", message_batch_id=first)
-        with sqlite3.connect(state / "ledger.db", isolation_level=None) as other:
+        with closing(sqlite3.connect(state / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             said = await assistant.fail("delete_message_batch", message_batch_id=second)
             other.execute("ROLLBACK")
-        other.close()
         assert "Another program holds the ledger" in said
         assert acts(sandbox) == 1
         await assistant.call("delete_message_batch", message_batch_id=second)
@@ -237,19 +235,15 @@ async def test_an_outcome_that_cannot_be_written_does_not_hide_the_answer(
     connect: Connect, sandbox: Sandbox, state: Path, capsys: Capture, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = sandbox.add_batch(3, key=KEY), sandbox.add_batch(3, key=KEY)
-    held: list[sqlite3.Connection] = []
-
-    def hold() -> None:
-        other = sqlite3.connect(state / "ledger.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        held.append(other)
-
     async with connect() as assistant:
         await assistant.call("delete_message_batch", message_batch_id=first)
-    async with connect(transport=_Watching(sandbox, hold)) as assistant:
-        answer = await assistant.call("delete_message_batch", message_batch_id=second)
-    for other in held:
-        other.close()
+    with closing(sqlite3.connect(state / "ledger.db", isolation_level=None)) as other:
+
+        def hold() -> None:
+            other.execute("BEGIN IMMEDIATE")
+
+        async with connect(transport=_Watching(sandbox, hold)) as assistant:
+            answer = await assistant.call("delete_message_batch", message_batch_id=second)
     assert answer["type"] == "message_batch_deleted"
     assert "The outcome of an act could not be written" in caplog.text
     assert [receipt["outcome"] for receipt in receipts(capsys)] == ["done", "unknown: check"]
@@ -342,11 +336,10 @@ async def test_a_locked_ledger_hides_nothing_where_nothing_is_to_be_done(
     batch = sandbox.add_batch(3, key=KEY, status="in_progress")
     async with connect() as assistant:
         await assistant.call("cancel_message_batch", message_batch_id=batch)
-        with sqlite3.connect(state / "ledger.db", isolation_level=None) as other:
+        with closing(sqlite3.connect(state / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             answer = await assistant.call("cancel_message_batch", message_batch_id=batch)
             other.execute("ROLLBACK")
-        other.close()
     assert answer["outcome"] == "already_canceling"
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +129,11 @@ def test_after_a_kill_in_any_state_nothing_is_sent_twice_and_the_next_server_fin
     requests = [request(f"r{n}", system="x" * (900_000 if large else 1)) for n in range(20)]
     (tmp_path / "r.jsonl").write_text("".join(json.dumps(one) + "\n" for one in requests))
     arguments = {"requests_file": str(tmp_path / "r.jsonl")}
-    holder: sqlite3.Connection | None = None
     with served(sandbox) as address:
-        with started(address, "--requests-dir", str(tmp_path), "--ask-above-usd", "1000") as server:
+        with (
+            ExitStack() as held,
+            started(address, "--requests-dir", str(tmp_path), "--ask-above-usd", "1000") as server,
+        ):
             if at in {"claimed", "sent"}:
                 sandbox.faults.append(Fault("create", delay=600))
             elif at == "sent, acted":
@@ -151,14 +153,12 @@ def test_after_a_kill_in_any_state_nothing_is_sent_twice_and_the_next_server_fin
                     until(lambda: creates(sandbox) and rows(state)[0]["lease_expires_at"] <= time.time() * 1000)
                 case "answered":  # the answer comes while another program holds the ledger
                     until(lambda: rows(state)[-1]["state"] == "sent" and len(rows(state)) == 2)
-                    holder = sqlite3.connect(state / "ledger.db", isolation_level=None)
+                    holder = held.enter_context(closing(sqlite3.connect(state / "ledger.db", isolation_level=None)))
                     holder.execute("BEGIN IMMEDIATE")
                     time.sleep(1)
                 case _:
                     until(lambda: [row["state"] for row in rows(state)] == [at])
             server.process.kill()
-        if holder is not None:
-            holder.close()
         sandbox.faults.clear()
         before = creates(sandbox)
         assert_described(state)

@@ -38,8 +38,9 @@ class Disturbed(Client):
         ("every page is the first", "sent"),
     ],
 )
-def test_only_what_was_read_to_its_end_shows_that_a_batch_is_absent(disturbance: str, state: str) -> None:
-    ledger = Ledger()
+def test_only_what_was_read_to_its_end_shows_that_a_batch_is_absent(
+    ledger: Ledger, disturbance: str, state: str
+) -> None:
     store = Store(ledger)
     lost = store.sent("A", api_claimed=START - 10 * MINUTE, custom_id="elsewhere")
     world = World(Steady(), lag=0, lose=0, late=0, undated=0)

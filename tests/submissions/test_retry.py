@@ -32,11 +32,10 @@ pytestmark = pytest.mark.anyio
     ],
 )
 async def test_the_number_of_an_open_retry_stands_in_the_way_and_no_other_is_used_again(
-    tmp_path: Path, retries: list[str], allow_duplicate: bool, last_seq: int
+    tmp_path: Path, ledger: Ledger, retries: list[str], allow_duplicate: bool, last_seq: int
 ) -> None:
     saved = tmp_path / "r.jsonl"
     saved.write_text(json.dumps({"custom_id": "c", "result": {"type": "expired"}}) + "\n")
-    ledger = Ledger()
     made = Store(ledger)
     for seq, state in enumerate(retries, start=1):
         batch = {"batch": Listed(f"b{seq}", NOW, 2)} if state in {"created", "forgotten"} else {}

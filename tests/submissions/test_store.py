@@ -22,8 +22,8 @@ B, OTHER = Listed("b", NOW + MINUTE, 2), Listed("other", NOW + 2 * MINUTE, 2)
 class Store:
     """The functions of the store on one database, each in a transaction of its own."""
 
-    def __init__(self, ledger: Ledger | None = None) -> None:
-        self._ledger = ledger or Ledger()
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
 
     def run(self, work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         return self._ledger.run(lambda transaction: work(transaction, *arguments, **named), changes=True)
@@ -100,8 +100,8 @@ class Store:
 
 
 @pytest.fixture
-def ledger() -> Store:
-    return Store()
+def ledger(ledger: Ledger) -> Store:
+    return Store(ledger)
 
 
 def state_of(attempt: Attempt) -> tuple[str, str | None, str | None]:

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-from weakref import finalize
 
 from mcp_batch_tools.ledger import statements
 from mcp_batch_tools.ledger.database import Row, Transaction
@@ -52,7 +51,7 @@ class Rewritten(Transaction):
 
 
 class Ledger:
-    """One database for many schedules; `watch` is told of every row that a transaction has changed."""
+    """One database for many schedules, to be closed; `watch` is told of every row that a transaction has changed."""
 
     def __init__(
         self,
@@ -60,9 +59,7 @@ class Ledger:
         without_indexes: tuple[str, ...] = (),
         other_indexes: tuple[str, ...] = (),
     ) -> None:
-        self._connection = sqlite3.connect(":memory:", isolation_level=None)
-        finalize(self, self._connection.close)
-        self._connection.row_factory = sqlite3.Row
+        self._connection, self._kept = _in_memory(), _in_memory()
         for statement in statements.SCHEMA:
             self._connection.execute(statement)
         for index in without_indexes:
@@ -71,6 +68,10 @@ class Ledger:
             self._connection.execute(statement)
         self._transaction = Rewritten(self._connection, instead or {})
         self.clear(lambda before, after: None)
+
+    def close(self) -> None:
+        self._connection.close()
+        self._kept.close()
 
     def clear(self, watch: Callable[[Row | None, Row], None]) -> None:
         """Begin anew."""
@@ -82,11 +83,8 @@ class Ledger:
 
     def keep_rows(self) -> None:
         """From here on, rivals and owners are those of now."""
-        copied = sqlite3.connect(":memory:", isolation_level=None)
-        copied.row_factory = sqlite3.Row
-        self._connection.backup(copied)
-        self._transaction.stale = Transaction(copied)
-        finalize(self._transaction.stale, copied.close)
+        self._connection.backup(self._kept)
+        self._transaction.stale = Transaction(self._kept)
 
     def run(self, work: Callable[[Transaction], Result], *, changes: bool) -> Result:
         """Do `work` in one transaction, and look at what it has changed."""
@@ -113,6 +111,12 @@ class Ledger:
             if earlier != row["state"] and (earlier, row["state"]) not in ARROWS:
                 raise Violation(f"{row['id']}: {earlier} -> {row['state']} is not in the table")
             self._watch(before, row)
+
+
+def _in_memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    return connection
 
 
 def _check_row(row: Row) -> None:

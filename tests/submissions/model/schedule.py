@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Coroutine
+from contextlib import closing
 from random import Random
 from typing import Any
 
@@ -147,14 +148,14 @@ def _all_attempts(transaction: Transaction) -> list[Attempt]:
 def run(seed: str, schedules: int, rules: Rules | None = None) -> tuple[Counter[str], str | None]:
     """Run so many schedules, up to the first that breaks a promise: what was reached, and what broke, with its seed."""
     rules = rules or Rules()
-    ledger = Ledger(rules.instead, rules.without_indexes, rules.other_indexes)
     reached: Counter[str] = Counter()
-    for number in range(schedules):
-        name = f"{seed}/{number}"
-        schedule = Schedule(name, ledger, rules)
-        try:
-            schedule.run()
-        except Violation as violation:
-            return reached, f"schedule {name}: {violation}"
-        reached += schedule.truth.reached
+    with closing(Ledger(rules.instead, rules.without_indexes, rules.other_indexes)) as ledger:
+        for number in range(schedules):
+            name = f"{seed}/{number}"
+            schedule = Schedule(name, ledger, rules)
+            try:
+                schedule.run()
+            except Violation as violation:
+                return reached, f"schedule {name}: {violation}"
+            reached += schedule.truth.reached
     return reached, None
