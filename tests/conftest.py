@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TEST_SEED"] = str(random.randrange(10**9))
     fixed = "TEST_SEED" not in os.environ
     hypothesis_settings.register_profile(
-        "ours", derandomize=fixed, deadline=None, max_examples=rounds(100), print_blob=True
+        "ours", derandomize=fixed, deadline=None, max_examples=rounds(34), print_blob=True
     )
     hypothesis_settings.load_profile("ours")
 

@@ -53,6 +53,6 @@ def test_each_command_alone_sets_everything_up_and_the_demo_brings_no_tools_of_d
     assert not list(clone.glob(".venv/lib/*/site-packages/pytest"))
     assert size_of(clone / ".venv") < DEMO_ENVIRONMENT_BYTES
     # All of the tests would be this one again; a few tell that they can be run.
-    ran = paste(f"{tests} -q tests/test_rooms.py", clone)
+    ran = paste(f"{tests} -q -n 0 tests/test_rooms.py", clone)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "passed" in ran.stdout

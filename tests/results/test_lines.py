@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mcp_batch_tools.results.lines import InvalidLine, LineFacts, decode_line, parse_line
 from mcp_batch_tools.results.summary import ResultSummary
+from tests.support.seeds import rounds
 
 HOSTILE = [
     b"null",
@@ -141,7 +142,7 @@ def shown(line: bytes) -> Any:
         return str(error)
 
 
-@settings(max_examples=3000, deadline=None, derandomize=True)
+@settings(max_examples=rounds(1000))
 @given(lines)
 @example(SUCCEEDED)
 @example(ERRORED)

@@ -150,13 +150,22 @@ class StreamClient:
         PERSON.reads()
         return answer(asked)
 
-    async def ask_at_once(self, *params: dict[str, Any]) -> list[dict[str, Any]]:
-        """Calls that are all sent before the first answer is read; their answers in the order of the calls."""
+    async def ask_at_once(
+        self, *params: dict[str, Any], each: Callable[[], None] = lambda: None
+    ) -> list[dict[str, Any]]:
+        """Calls that are all sent before the first answer is read; their answers in the order of the calls.
+
+        `each` is called as soon as an answer has come.
+        """
         PERSON.reads()
         first = self._number + 1
         for one in params:
             await self.send("tools/call", one)
-        answers = {message["id"]: message for message in [await self.receive() for _ in params]}
+        answers = {}
+        for _ in params:
+            message = await self.receive()
+            each()
+            answers[message["id"]] = message
         return [answers[first + number] for number in range(len(params))]
 
     async def send(self, method: str, params: dict[str, Any]) -> int:

@@ -426,7 +426,7 @@ async def test_through_a_proxy_that_cuts_anywhere_no_intent_makes_two_batches_an
 ) -> None:
     dice = dice_for("creates through a proxy")
     counts: dict[str, int] = {}
-    tries = rounds(60)
+    tries = rounds(20)
     async with behind_a_proxy(sandbox, clock) as (assistant, proxy):
         for size in range(1, tries + 1):
             name = write(requests_dir, [request(f"r{size}-{n}") for n in range(size)])

@@ -502,7 +502,7 @@ async def test_through_a_proxy_that_damages_at_random_only_whole_files_get_the_n
 ) -> None:
     dice = dice_for("saving through a proxy", ranges)
     sandbox = Sandbox(ranges=ranges)
-    tries = rounds(60)
+    tries = rounds(20)
     with served(sandbox) as address:
         async with damaging(address) as proxy:
             server = create_server(Settings.load(api_key=KEY, base_url=proxy.address), clock=Clock(), stall_seconds=0.3)

@@ -145,12 +145,15 @@ def _all_attempts(transaction: Transaction) -> list[Attempt]:
     return [found for attempt_id in ids if (found := store.attempt_by_id(transaction, attempt_id)) is not None]
 
 
-def run(seed: str, schedules: int, rules: Rules | None = None) -> tuple[Counter[str], str | None]:
-    """Run so many schedules, up to the first that breaks a promise: what was reached, and what broke, with its seed."""
+def run(seed: str, schedules: int, rules: Rules | None = None, *, first: int = 0) -> tuple[Counter[str], str | None]:
+    """Run so many schedules, up to one that breaks a promise: what was reached, and what broke, with its seed.
+
+    `first` is the number of the first of them.
+    """
     rules = rules or Rules()
     reached: Counter[str] = Counter()
     with closing(Ledger(rules.instead, rules.without_indexes, rules.other_indexes)) as ledger:
-        for number in range(schedules):
+        for number in range(first, first + schedules):
             name = f"{seed}/{number}"
             schedule = Schedule(name, ledger, rules)
             try:
