@@ -34,6 +34,9 @@ PathProblem = Literal[
     "invisible",  # it holds characters that cannot be seen
     "not_a_file",  # a folder, a device or the like has that name
     "foreign",  # it is a path of another operating system
+    "url",  # it is a URL of something that is not on this computer
+    "variable",  # it starts with a variable, which nobody fills in
+    "device",  # Windows keeps a name in it for a device
     "unusable",  # the system refuses it; `detail` says why
 ]
 
@@ -46,10 +49,18 @@ class PathNotAllowed(Failure):
     """A path that is not allowed. Nothing was written or read.
 
     `folder` is where files may be, `suffixes` how their names may end; `detail` holds the words of the system.
+    `instead` is a plain name in `folder` that can be used, where one was looked for and found.
     """
 
     def __init__(
-        self, problem: PathProblem, *, purpose: Purpose, folder: str, suffixes: tuple[str, ...] = (), detail: str = ""
+        self,
+        problem: PathProblem,
+        *,
+        purpose: Purpose,
+        folder: str,
+        suffixes: tuple[str, ...] = (),
+        detail: str = "",
+        instead: str | None = None,
     ) -> None:
         super().__init__(f"{purpose}: {problem} {detail}".rstrip())
         self.problem: PathProblem = problem
@@ -57,3 +68,4 @@ class PathNotAllowed(Failure):
         self.folder = folder
         self.suffixes = suffixes
         self.detail = detail
+        self.instead = instead

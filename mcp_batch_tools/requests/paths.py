@@ -3,17 +3,18 @@
 from pathlib import Path
 
 from mcp_batch_tools.errors import PathNotAllowed
+from mcp_batch_tools.paths import below, written_path
 
 
 def resolve_input_path(path: str, folder: Path | None) -> Path:
     """The file that `path` names inside `folder` (by default the home folder), after every link has been followed.
 
     Raises:
-        PathNotAllowed: it lies outside, or there is none.
+        PathNotAllowed: it lies outside, there is none, or it is no path of this computer.
     """
     root = (folder or Path.home()).resolve()
     try:
-        place = (root / Path(path).expanduser()).resolve(strict=True)
+        place = below(root, written_path(path, purpose="read_requests", folder=root)).resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, FileNotFoundError):
             raise PathNotAllowed("missing", purpose="read_requests", folder=str(root)) from error

@@ -165,7 +165,8 @@ async def delete_message_batch(
         try:
             place_of(app, seen.id, save_results_to)
         except PathNotAllowed as error:
-            return answer(_not_deleted(seen, "results_not_saved", explain(error, Call("delete")), []))
+            steps = [] if error.instead is None else [delete_step(seen.id, error.instead)]
+            return answer(_not_deleted(seen, "results_not_saved", explain(error, Call("delete")), steps))
     decision = await call.consent.decision(consent, DeleteFacts)
     if isinstance(decision, Refused):
         steps = [call.again(decision.confirmation)] if decision.confirmation else []

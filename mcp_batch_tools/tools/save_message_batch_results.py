@@ -27,11 +27,7 @@ _CENTI_CENT = Decimal("0.0001")
 
 SavePath = Annotated[
     str,
-    Field(
-        min_length=1,
-        max_length=1000,
-        description="File inside the results folder; its name ends in .jsonl, .jsonl.gz or .parquet.",
-    ),
+    Field(min_length=1, description="File inside the results folder; its name ends in .jsonl, .jsonl.gz or .parquet."),
 ]
 
 

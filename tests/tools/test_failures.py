@@ -395,16 +395,23 @@ async def test_a_list_by_label_without_its_ledger_says_how_to_list_without_one(
 
 
 @pytest.mark.parametrize(
-    "name", ["r" * 240 + ".jsonl", "../r.jsonl", "r.csv", "/etc/r.jsonl", "a/b/c/d/e/f/g/h/i.jsonl"]
+    ("name", "instead"),
+    [
+        ("r" * 240 + ".jsonl", "r" * 60 + ".jsonl"),
+        ("../r.jsonl", "r.jsonl"),
+        ("r.csv", "r.jsonl"),
+        ("/etc/r.jsonl", "r.jsonl"),
+        ("a/b/c/d/e/f/g/h/i.jsonl", "i.jsonl"),
+    ],
 )
 async def test_a_bad_place_for_results_never_leads_to_a_delete_without_saving(
-    connect: Connect, sandbox: Sandbox, tmp_path: Path, name: str
+    connect: Connect, sandbox: Sandbox, tmp_path: Path, name: str, instead: str
 ) -> None:
     batch = sandbox.add_batch(key=KEY)
     async with connect() as assistant:
         text = await assistant.fail("save_message_batch_results", message_batch_id=batch, path=name)
         kept = await assistant.call("delete_message_batch", message_batch_id=batch, save_results_to=name)
-    assert f"path set to a plain file name such as results.jsonl; it goes into {tmp_path / 'results'}" in text
+    assert f"path set to a plain file name such as {instead}; it goes into {tmp_path / 'results'}" in text
     assert ("the file name is too long" in text) == (len(name) == 246)
     assert kept["reason"] == "results_not_saved"
     assert "Nothing was deleted." in kept["message"]

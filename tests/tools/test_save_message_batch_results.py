@@ -579,3 +579,56 @@ async def test_a_break_is_made_up_for_with_a_range_where_the_api_knows_ranges(re
     assert [b"range: bytes=" in request for request in asked] == [False, True, True]
     assert answer["lines"] == {"succeeded": 2000}
     assert len((results / f"{batch}.jsonl").read_bytes()) == answer["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [
+        ("~/Documents/r.jsonl", "r.jsonl"),
+        ("results.csv", "results.jsonl"),
+        ("../r.jsonl", "r.jsonl"),
+        ("C:\\Users\\me\\r.jsonl", "r.jsonl"),
+        ("$HOME/r.jsonl", "r.jsonl"),
+        ("https://example.com/r.parquet", "r.parquet"),
+        ("nul.jsonl", "ID.jsonl"),
+        ("null", "null.jsonl"),
+        ("x" * 5000, "x" * 60 + ".jsonl"),
+    ],
+)
+async def test_a_refused_place_leads_to_the_same_call_with_a_good_name_and_never_to_a_delete_without_saving(
+    connect: Connect, sandbox: Sandbox, results: Path, era: str, path: str, file: str
+) -> None:
+    batch = sandbox.add_batch(2, key=KEY)
+    file = file.replace("ID", batch)
+    async with connect(era) as assistant:
+        said = await assistant.fail("save_message_batch_results", message_batch_id=batch, path=path)
+        kept = await assistant.call("delete_message_batch", message_batch_id=batch, save_results_to=path)
+        assert kept["reason"] == "results_not_saved"
+        [step] = kept["next_steps"]
+        assert f"path set to a plain file name such as {file};" in said
+        assert f"save_results_to set to a plain file name such as {file};" in kept["message"]
+        done = await assistant.call(step["tool"], **step["arguments"])
+    assert done["type"] == "message_batch_deleted"
+    assert done["results_saved_to"] == str(results / file)
+    assert (results / file).exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [
+        ("out.JSONL", "out.jsonl"),
+        ("r.jsonl ", "r.jsonl"),
+        ("message-batch-results/r.jsonl", "r.jsonl"),
+        ("results/r.jsonl", "r.jsonl"),
+        ("file://RESULTS/r.jsonl", "r.jsonl"),
+    ],
+)
+async def test_a_place_that_is_understood_is_named_in_the_answer(
+    connect: Connect, sandbox: Sandbox, results: Path, path: str, file: str
+) -> None:
+    batch = sandbox.add_batch(2, key=KEY)
+    path = path.replace("RESULTS", str(results))
+    async with connect() as assistant:
+        saved = await assistant.call("save_message_batch_results", message_batch_id=batch, path=path)
+        deleted = await assistant.call("delete_message_batch", message_batch_id=batch, save_results_to=path)
+    assert saved["path"] == deleted["results_saved_to"] == str(results / file)

@@ -166,10 +166,15 @@ def local_failures() -> Iterator[tuple[str, tuple[Act, ...], Any]]:
                 f"path of results: {path}",
                 SAVING,
                 lambda act, p=path, s=suffixes: PathNotAllowed(
-                    p, purpose="save_results", folder="/results", suffixes=s, detail="Permission denied"
+                    p,
+                    purpose="save_results",
+                    folder="/results",
+                    suffixes=s,
+                    detail="Permission denied",
+                    instead="r.jsonl",
                 ),
             )
-        if path in {"outside", "missing", "foreign", "unusable"}:
+        if path in {"outside", "missing", "foreign", "url", "variable", "unusable"}:
             yield (
                 f"path of requests: {path}",
                 ("create",),
@@ -177,6 +182,11 @@ def local_failures() -> Iterator[tuple[str, tuple[Act, ...], Any]]:
                     p, purpose="read_requests", folder="/home/x", detail="Permission denied"
                 ),
             )
+    yield (
+        "path of results, and no name can be used",
+        SAVING,
+        lambda act: PathNotAllowed("unusable", purpose="save_results", folder="/results", detail="Not a directory"),
+    )
     for save in get_args(SaveProblem):
         yield f"saving: {save}", SAVING, lambda act, p=save: save_failed(p)
     for prices in ("unreadable", "invalid"):

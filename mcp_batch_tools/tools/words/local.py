@@ -31,6 +31,9 @@ _PATHS: Mapping[PathProblem, str] = {
     "invisible": "it holds characters that cannot be seen",
     "not_a_file": "something that is not a regular file has that name",
     "foreign": "it is a path of another operating system",
+    "url": "it is a URL, not a path on this computer",
+    "variable": "it starts with a variable, and variables are not replaced",
+    "device": "Windows keeps a name in it for a device",
     "unusable": "the system refuses it ({detail})",
 }
 _MOST_OF_PROBLEMS = 1000
@@ -43,7 +46,10 @@ def parts(error: Failure, call: Call) -> tuple[str, str]:
         case LedgerError():
             return _ledger(error, call)
         case PathNotAllowed(purpose="save_results"):
-            plain_name = f"{call.again} with {_target(call)} set to a plain file name such as results.jsonl"
+            if error.instead is None:
+                check = call.user(f"check the folder {error.folder}", "set --results-dir to another folder")
+                return f"Results cannot be saved to that path: {_path(error)}.", check
+            plain_name = f"{call.again} with {_target(call)} set to a plain file name such as {error.instead}"
             if error.problem == "unusable":
                 folder = (
                     f"if that is refused too, ask the user to check the folder {error.folder}, or to set --results-dir"
