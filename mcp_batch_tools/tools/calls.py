@@ -20,16 +20,12 @@ from mcp_batch_tools.errors import Failure
 from mcp_batch_tools.settings import SANDBOX_NOTE, Settings
 from mcp_batch_tools.tools.answers import answer
 from mcp_batch_tools.tools.app import ToolContext, app_of
+from mcp_batch_tools.tools.arguments import given
 from mcp_batch_tools.tools.words.arguments import explain_arguments
 from mcp_batch_tools.tools.words.calls import Call, act_of
 from mcp_batch_tools.tools.words.failures import NO_CONSENT, explain
 
 _STEPS = {"next_steps", "possible_actions"}
-_AROUND = " \t\r\n`'\""
-_NO_ID = frozenset({"latest", "last", "null", "none", "undefined"})
-"""What models write where they know no id. They would pass for one, and be sent."""
-_ADDED_BY_CLIENTS = "wait_for_previous"
-"""An argument that one client adds to every call of every tool."""
 
 
 def function_of(name: str) -> Callable[..., Any]:
@@ -39,7 +35,8 @@ def function_of(name: str) -> Callable[..., Any]:
 
 
 class _StrictArguments(ArgModelBase):
-    model_config = ConfigDict(extra="forbid")
+    # What may come in another form was understood before, in `arguments`; Python would take `true` for 1.
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class _Metadata(FuncMetadata):
@@ -68,44 +65,6 @@ def _argument(field: FieldInfo) -> Any:
     return Annotated[(kind, *field.metadata, described)], ... if field.is_required() else field.default
 
 
-def given(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that a model meant to give.
-
-    `null` and `""` for an optional one count as left out. Lists and objects may come as JSON in a text, and a list of
-    texts as its only member; ids and cursors (texts with a pattern) in blanks, quotes or backticks; words of a fixed
-    set in capitals and British spelling. A boolean for a number becomes a text that is no number, and so is refused:
-    Python would take `true` for 1.
-    """
-    optional = schema["properties"].keys() - set(schema.get("required", ()))
-    return {
-        name: _as_meant(value, schema["properties"].get(name, {}))
-        for name, value in arguments.items()
-        if name != _ADDED_BY_CLIENTS and not (name in optional and (value is None or value == ""))
-    }
-
-
-def _as_meant(value: Any, schema: Mapping[str, Any]) -> Any:
-    match schema.get("type"):
-        case "array" | "object" if isinstance(value, str):
-            try:
-                parsed = json.loads(value)
-            except (ValueError, RecursionError):
-                parsed = None
-            if isinstance(parsed, list | dict):
-                return parsed
-            return [value] if schema.get("items", {}).get("type") == "string" else value
-        case "string" if "enum" in schema and isinstance(value, str):
-            word = value.strip().lower().replace("cancell", "cancel")
-            return word if word in schema["enum"] else value
-        case "string" if "pattern" in schema and isinstance(value, str):
-            bare = value.strip(_AROUND)
-            return "" if bare.lower() in _NO_ID else bare
-        case "integer" | "number" if isinstance(value, bool):
-            return json.dumps(value)
-        case _:
-            return value
-
-
 class ToolCalls:
     """Runs one tool. `hidden` are the tools that this server does not list, and that no answer may lead to."""
 
@@ -118,7 +77,9 @@ class ToolCalls:
 
     async def run(self, arguments: dict[str, Any], context: ToolContext, convert_result: bool) -> Any:
         """Call the function; see `Tool.run` for what is returned and raised."""
-        meant = given(arguments, self._schema)
+        now = app_of(context).clock.now()
+        understood = given(arguments, self._schema, now)
+        meant = understood.arguments
         try:
             result = await self._tool.run(meant, context, convert_result)
         except UnexpectedToolError as error:
@@ -132,12 +93,14 @@ class ToolCalls:
             # The tools raise none: it comes from arguments that do not fit, or from an answer to a question that
             # does not fit the question.
             wrong = error.__cause__
-            message = explain_arguments(self._name, wrong) if isinstance(wrong, ValidationError) else NO_CONSENT
+            message = NO_CONSENT
+            if isinstance(wrong, ValidationError):
+                message = explain_arguments(self._name, wrong, self._schema, meant, now)
             raise ToolError(self._marked(message)) from wrong
         except MCPError as error:
             # The client answered a question with an error, or was gone.
             raise ToolError(self._marked(NO_CONSENT)) from error
-        return self._checked(result) if isinstance(result, CallToolResult) else result
+        return self._checked(result, understood.notes) if isinstance(result, CallToolResult) else result
 
     async def _deleted_at(self, error: Failure, arguments: Mapping[str, Any], context: ToolContext) -> datetime | None:
         """When this installation deleted the batch that the API says is gone, where its receipts say so."""
@@ -152,11 +115,14 @@ class ToolCalls:
         """Text on its way out: no secret in it, and the sandbox named where it answers."""
         return self._settings.redact(f"{text} {SANDBOX_NOTE}" if self._settings.sandbox else text)
 
-    def _checked(self, result: CallToolResult) -> CallToolResult:
-        """An answer on its way out: it leads to no hidden tool, names the sandbox, and holds no secret.
+    def _checked(self, result: CallToolResult, notes: list[str]) -> CallToolResult:
+        """An answer on its way out: it says what was understood, leads to no hidden tool, and holds no secret.
 
         An upstream that echoes the key must not get it into a conversation.
         """
+        if notes and result.structured_content and "message" in result.structured_content:
+            message = " ".join([result.structured_content["message"], *notes])
+            result = answer({**result.structured_content, "message": message})
         if self._hidden:
             result = self._without_hidden_tools(result)
         if self._settings.sandbox:

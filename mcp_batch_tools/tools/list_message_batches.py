@@ -1,11 +1,10 @@
 """Listing batches: `list_message_batches`."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from mcp_types import CallToolResult
-from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AwareDatetime, Field
 
 from mcp_batch_tools.api.models import MESSAGE_BATCH_ID_PATTERN, MessageBatch, ProcessingStatus
 from mcp_batch_tools.tools.answers import Answer, Time, answer
@@ -16,18 +15,6 @@ from mcp_batch_tools.tools.words.guidance import NO_TIME_BETWEEN, list_message
 _UPSTREAM_PAGE = 1000
 _MOST_PAGES = 5
 """Upstream pages that one call scans: 5,000 batches, a few seconds."""
-
-
-def _time_of(value: object) -> datetime:
-    """A time from ISO 8601, in UTC where it names no zone. Numbers are none: `20261120` is not seconds since 1970."""
-    try:
-        time = datetime.fromisoformat(value.strip() if isinstance(value, str) else "")
-    except ValueError as error:
-        raise PydanticCustomError("datetime_form", "not ISO 8601") from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-TimeArgument = Annotated[datetime, BeforeValidator(_time_of)]
 
 
 class Row(Answer):
@@ -55,9 +42,10 @@ async def list_message_batches(
     app: AppDep,
     status: Annotated[ProcessingStatus | None, Field(description="Only batches with this status.")] = None,
     created_after: Annotated[
-        TimeArgument | None, Field(description="Only batches created at or after this time (ISO 8601; UTC if no zone).")
+        AwareDatetime | None,
+        Field(description="Only batches created at or after this time (ISO 8601; UTC if no zone)."),
     ] = None,
-    created_before: Annotated[TimeArgument | None, Field(description="Only batches created before this time.")] = None,
+    created_before: Annotated[AwareDatetime | None, Field(description="Only batches created before this time.")] = None,
     limit: Annotated[int, Field(ge=1, le=100, description="The most batches to show.")] = 20,
     label: Annotated[str | None, Field(description="Only batches created here with this label.")] = None,
     cursor: Annotated[

@@ -12,6 +12,15 @@ from tests.conftest import KEY, Connect
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 11, 3, 9, tzinfo=UTC)
+NO_DATES: list[object] = [
+    *(0, 20261120, 1793696400, 1793696400000, 1.5e9, True, ["2026-11-20"], {}),
+    *("2026", "2026-11", "1793696400", "1711111111000", "1793696400.5", "12345678", "30 Feb 2026", "2026-13-01"),
+    *("last week", "in 2 days", "recently", "null", "05/06/2026", "11/20/2026", "Nov 20", "Nov 20 2026 PST"),
+]
+ISO_8601 = [
+    *("20261103", "2026-11-03", "'2026-11-03'", " 2026-11-03T01:00:00+01:00 "),
+    *("2026-11-03T00:00Z", "2026-11-03t00:00z", "20261103T0000Z"),
+]
 
 
 def ids(answer: dict[str, Any]) -> list[str]:
@@ -248,23 +257,69 @@ async def test_a_batch_that_takes_longer_than_it_can_is_not_called_normal_and_su
 
 
 @pytest.mark.parametrize("argument", ["created_after", "created_before"])
-@pytest.mark.parametrize("wrong", [0, 20261120, "2026", "1793696400", "7 days ago", "yesterday", "2026/11/20"])
-async def test_what_is_not_a_date_is_refused_with_an_example(
+@pytest.mark.parametrize("wrong", NO_DATES)
+async def test_what_can_be_read_as_no_date_or_as_several_is_refused_with_today_and_an_example(
     connect: Connect, sandbox: Sandbox, argument: str, wrong: object
 ) -> None:
     async with connect() as assistant:
         failure = await assistant.fail("list_message_batches", **{argument: wrong})
-    assert f"{argument} is not a date or time like 2" in failure
+    assert f"{argument} is not a date or time like 2026-11-03, which is today, or 2026-11-03T09:00:00Z" in failure
     assert sandbox.received == []
 
 
-@pytest.mark.parametrize("date", ["20261103", "2026-11-03", "2026-11-03T00:00", " 2026-11-03T01:00:00+01:00 "])
+@pytest.mark.parametrize("date", ISO_8601)
 async def test_dates_are_understood_in_every_form_of_iso_8601(connect: Connect, sandbox: Sandbox, date: str) -> None:
     before, after = (sandbox.add_batch(key=KEY, age=hours * 3600) for hours in (10, 8))
     async with connect() as assistant:
         since = await assistant.call("list_message_batches", created_after=date)
         until = await assistant.call("list_message_batches", created_before=date)
     assert (ids(since), ids(until)) == ([after], [before])
+    assert "taken as" not in since["message"]
+
+
+@pytest.mark.parametrize(
+    ("date", "taken_as"),
+    [
+        ("2026-11-03T00:00", "2026-11-03 00:00 UTC"),
+        ("2026-11-03 00:00:00", "2026-11-03 00:00 UTC"),
+        ("2026-11-03 00:00 UTC", "2026-11-03 00:00 UTC"),
+        ("2026/11/03", "2026-11-03 00:00 UTC"),
+        ("2026/11/3 00:00", "2026-11-03 00:00 UTC"),
+        ("2026-11-3", "2026-11-03 00:00 UTC"),
+        ("2026.11.03", "2026-11-03 00:00 UTC"),
+        ("03.11.2026", "2026-11-03 00:00 UTC"),
+        ("Nov 3 2026", "2026-11-03 00:00 UTC"),
+        ("November 3, 2026", "2026-11-03 00:00 UTC"),
+        ("3 Nov 2026 at 00:00 UTC", "2026-11-03 00:00 UTC"),
+        ("today", "2026-11-03 00:00 UTC"),
+        ("Yesterday", "2026-11-02 00:00 UTC"),
+        ("7 days ago", "2026-10-27 00:00 UTC"),
+        ("1 week ago", "2026-10-27 00:00 UTC"),
+        ("9 hours ago", "2026-11-03 00:00 UTC"),
+        ("90 minutes ago", "2026-11-03 07:30 UTC"),
+        ("now", "2026-11-03 09:00 UTC"),
+    ],
+)
+async def test_what_is_understood_beyond_its_spelling_is_told(
+    connect: Connect, sandbox: Sandbox, era: str, date: str, taken_as: str
+) -> None:
+    moment = datetime.strptime(taken_as, "%Y-%m-%d %H:%M UTC").replace(tzinfo=UTC)
+    age = (NOW - moment).total_seconds()
+    sandbox.add_batch(key=KEY, age=age + 60)
+    after = sandbox.add_batch(key=KEY, age=max(age - 60, 0))
+    async with connect(era) as assistant:
+        since = await assistant.call("list_message_batches", created_after=date)
+    assert ids(since) == [after]
+    assert since["message"].endswith(f" created_after was taken as {taken_as}.")
+
+
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "9999-12-31", "0001-01-01"])
+async def test_the_ends_of_time_bound_nothing(connect: Connect, sandbox: Sandbox, date: str) -> None:
+    batch = sandbox.add_batch(key=KEY)
+    async with connect() as assistant:
+        argument = "created_after" if date.startswith("0") else "created_before"
+        listed = await assistant.call("list_message_batches", **{argument: date})
+    assert ids(listed) == [batch]
 
 
 async def test_times_that_leave_nothing_between_them_are_told_without_a_request(
