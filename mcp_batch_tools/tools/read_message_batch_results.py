@@ -85,12 +85,15 @@ async def read_message_batch_results(
             raise
         path, page = None, new_page()  # the saved file is gone or broken since it was looked at
         found = await _scan_page(app, batch, path, offset, page)
+    all_found = custom_ids is not None and not page.missing
     message = _message(page, found, boundary, filtered=bool(outcome or custom_ids), first=offset == 0)
+    if all_found:
+        message += " All that was asked for was found."
     results = _results_page(batch, message, [])
     results.results = page.rows
     results.read_from = str(path) if path else "the API"
     results.errors = grouped_errors(found.summary, batch.request_counts.errored, boundary)
-    if found.next_offset is not None and (custom_ids is None or page.missing):
+    if found.next_offset is not None and not all_found:
         results.next_cursor = str(found.next_offset)
     return answer(results)
 
