@@ -208,6 +208,9 @@ ATTEMPTS_OF_CONSENT = f"SELECT {_ATTEMPT} FROM submissions WHERE consent_id = :c
 ATTEMPT_OF_BATCH = f"""
     SELECT {_ATTEMPT} FROM submissions WHERE scope = :scope AND message_batch_id = :message_batch_id"""
 ATTEMPTS_OF_LABEL = "SELECT message_batch_id FROM submissions WHERE scope = :scope AND label = :label"
+LABELS = """
+    SELECT label FROM submissions WHERE scope = :scope AND label IS NOT NULL
+    GROUP BY label ORDER BY max(time) DESC LIMIT :most"""
 OPEN_ATTEMPTS = (
     f"SELECT {_ATTEMPT} FROM submissions WHERE scope = :scope AND {_UNSETTLED} AND state <> 'abandoned' ORDER BY id"
 )

@@ -103,6 +103,11 @@ def batches_labelled(transaction: Transaction, scope: str, label: str) -> set[st
     return {row["message_batch_id"] for row in rows if row["message_batch_id"]}
 
 
+def labels(transaction: Transaction, scope: str, most: int) -> list[str]:
+    """The labels that were given here, those of the newest creates first, and no more than `most`."""
+    return [row["label"] for row in transaction.rows(statements.LABELS, scope=scope, most=most)]
+
+
 def hashes_of(transaction: Transaction, scope: str, message_batch_ids: Collection[str]) -> bytes:
     """The hashes of the requests in these batches (see `requests.fingerprint`); nothing for those not made here."""
     found = (

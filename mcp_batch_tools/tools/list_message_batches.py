@@ -7,10 +7,11 @@ from mcp_types import CallToolResult
 from pydantic import AwareDatetime, Field
 
 from mcp_batch_tools.api.models import MESSAGE_BATCH_ID_PATTERN, MessageBatch, ProcessingStatus
+from mcp_batch_tools.api.untrusted import quote_untrusted
 from mcp_batch_tools.tools.answers import Answer, Time, answer
 from mcp_batch_tools.tools.app import AppDep
 from mcp_batch_tools.tools.made_here import attempts_of_batches, batches_labelled
-from mcp_batch_tools.tools.words.guidance import NO_TIME_BETWEEN, list_message
+from mcp_batch_tools.tools.words.guidance import NO_TIME_BETWEEN, list_message, unknown_label_message
 
 _UPSTREAM_PAGE = 1000
 _MOST_PAGES = 5
@@ -58,6 +59,8 @@ async def list_message_batches(
         return answer(MessageBatchList(message=NO_TIME_BETWEEN, batches=[]))
     filtered = not (status is None and created_after is None and created_before is None and label is None)
     labelled = None if label is None else await batches_labelled(app, label)
+    if labelled is not None and labelled.known is not None:
+        return answer(MessageBatchList(message=unknown_label_message(labelled.known), batches=[]))
     rows: list[Row] = []
     first_page = cursor is None
     scanned = 0
@@ -74,7 +77,7 @@ async def list_message_batches(
             scanned += 1
             if (status is None or batch.processing_status == status) and (
                 (created_before is None or batch.created_at < created_before)
-                and (labelled is None or batch.id in labelled)
+                and (labelled is None or batch.id in labelled.batches)
             ):
                 rows.append(_row(batch, app.client.now()))
                 if len(rows) == limit:
@@ -93,6 +96,8 @@ async def list_message_batches(
         filtered=filtered,
         first_page=first_page,
     )
+    if labelled is not None and labelled.taken_as is not None:
+        message += f" label was taken as {quote_untrusted(labelled.taken_as)}."
     return answer(MessageBatchList(message=message, batches=rows, next_cursor=cursor if more else None))
 
 

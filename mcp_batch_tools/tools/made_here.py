@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from mcp_batch_tools.ledger.database import Transaction
     from mcp_batch_tools.submissions.states import Attempt
 
+_MOST_LABELS = 1000
+"""Labels that are looked through for another spelling."""
 _log = logging.getLogger(__name__)
 
 
@@ -35,19 +38,48 @@ async def attempts_of_batches(app: App, message_batch_ids: Sequence[str]) -> "di
         return {}
 
 
-async def batches_labelled(app: App, label: str) -> set[str]:
-    """The ids of the batches that were created here with this label.
+@dataclass(frozen=True)
+class Labelled:
+    """The `batches` that were created here with a label.
+
+    `taken_as` is the label in the only other spelling that is known, where only that one is. Where none is, `known`
+    holds the labels of the newest creates.
+    """
+
+    batches: frozenset[str] = frozenset()
+    taken_as: str | None = None
+    known: Sequence[str] | None = None
+
+
+async def batches_labelled(app: App, label: str) -> Labelled:
+    """The batches that were created here with this label, in whatever case and with whatever signs it is written.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     if not app.remembers:
-        return set()
+        return Labelled(known=[])
     from mcp_batch_tools.submissions import store
+
+    def read(transaction: "Transaction") -> Labelled:
+        batches = frozenset(store.batches_labelled(transaction, scope, label))
+        if batches:
+            return Labelled(batches)
+        known = store.labels(transaction, scope, _MOST_LABELS)
+        if label in known:
+            return Labelled()  # it is not known yet which batches these are
+        alike = [other for other in known if _letters(other) == _letters(label)]
+        if len(alike) != 1:
+            return Labelled(known=alike or known)
+        return Labelled(frozenset(store.batches_labelled(transaction, scope, alike[0])), taken_as=alike[0])
 
     scope = await app.scope()
     await reconcile_open(app, scope)
-    return await app.ledger.read(lambda transaction: store.batches_labelled(transaction, scope, label))
+    return await app.ledger.read(read)
+
+
+def _letters(label: str) -> str:
+    return "".join(letter for letter in label.casefold() if letter.isalnum()) or label
 
 
 async def reconcile_open(app: App, scope: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
 from tests.conftest import KEY, Connect
+from tests.support.requests import request
 
 pytestmark = pytest.mark.anyio
 
@@ -340,3 +341,31 @@ async def test_a_status_is_understood_in_capitals_and_in_british_spelling(
     async with connect() as assistant:
         answer = await assistant.call("list_message_batches", status=spelling)
     assert ids(answer) == [batch]
+
+
+@pytest.mark.parametrize("spelling", ["nightly run", " nightly run ", "Nightly Run", "nightly-run", '"nightly_run"'])
+async def test_a_label_is_found_in_another_spelling_and_the_answer_names_it(
+    connect: Connect, sandbox: Sandbox, era: str, spelling: str
+) -> None:
+    sandbox.add_batch(key=KEY)
+    async with connect(era) as assistant:
+        made = await assistant.call("create_message_batch", requests=[request("a")], label="nightly run")
+        await assistant.call("create_message_batch", requests=[request("b")], label="weekly")
+        listed = await assistant.call("list_message_batches", label=spelling)
+    assert ids(listed) == [made["batches"][0]["id"]]
+    assert ('label was taken as "nightly run"' in listed["message"]) == (spelling.strip() != "nightly run")
+
+
+async def test_a_label_that_was_never_given_leads_to_those_that_were(connect: Connect, sandbox: Sandbox) -> None:
+    async with connect() as assistant:
+        none = await assistant.call("list_message_batches", label="nightly")
+        for label in ("Nightly", "NIGHTLY", "weekly"):
+            await assistant.call("create_message_batch", requests=[request(label)], label=label)
+        unknown = await assistant.call("list_message_batches", label="monthly")
+        several = await assistant.call("list_message_batches", label="nightly")
+    assert none["message"].startswith("No batch was created here with a label.")
+    for label in ("Nightly", "NIGHTLY", "weekly"):
+        assert f'"{label}"' in unknown["message"]
+    assert "weekly" not in several["message"]
+    assert "the labels used here are" in several["message"]
+    assert not [listed for listed in (none, unknown, several) if listed["batches"]]

@@ -252,6 +252,8 @@ def guided() -> Iterator[tuple[str, str]]:
             guidance.list_message(rows, 5000, more=more, stopped_early=early, filtered=filtered, first_page=first),
         )
     yield "list", guidance.NO_TIME_BETWEEN
+    for labels in ([], ["nightly"], [f"run {number}" for number in range(12)]):
+        yield "list", guidance.unknown_label_message(labels)
     for batch in batches():
         yield "get", guidance.status_message(batch, NOW, None)
     yield "get", guidance.status_message(batches()[0], NOW, 50)

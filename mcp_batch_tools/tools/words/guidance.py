@@ -1,5 +1,6 @@
 """The messages of answers that are not failures: of list, get, cancel and delete."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from mcp_batch_tools.api.models import MessageBatch
@@ -21,6 +22,18 @@ def list_message(rows: int, scanned: int, *, more: bool, stopped_early: bool, fi
     else:
         message = "There are no batches in this workspace." if first_page else "There are no older batches."
     return f"{message} Call again with cursor set to next_cursor for more." if more else message
+
+
+_MOST_LABELS = 10
+
+
+def unknown_label_message(known: Sequence[str]) -> str:
+    """What is said of a label that no batch has, where these are the labels that were given here."""
+    if not known:
+        return "No batch was created here with a label. Nothing was listed; leave label out to list all batches."
+    named = ", ".join(map(quote_untrusted, known[:_MOST_LABELS]))
+    more = f" and {len(known) - _MOST_LABELS} more" if len(known) > _MOST_LABELS else ""
+    return f"No batch was created here with this label. Nothing was listed; the labels used here are {named}{more}."
 
 
 NO_TIME_BETWEEN = "No batch can match, since created_after is not before created_before. Nothing was listed."
