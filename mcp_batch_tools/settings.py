@@ -29,13 +29,14 @@ SANDBOX_NOTE = "This is the sandbox: no real batch is touched, and nothing is bi
 
 # A shorter "secret" is a word of ordinary text: hiding it would garble answers and protect nothing.
 _SHORTEST_SECRET = 8
-_LEFT_OVER = re.compile(r"\$\{[^}]*\}")
+_AROUND = " \t\r\n'\"`"
+_LEFT_OVER = re.compile(r"(\$\{[^}]*\})?")
 _KEY = re.compile(r"[!#-\[\]-~]+")  # visible ASCII without the two characters that JSON escapes
 
 
 def _stripped(value: object) -> object:
     """Keys are pasted, often with a newline or in quotes, which are no part of them."""
-    return value.strip().strip("'\"").strip() or None if isinstance(value, str) else value
+    return value.strip(_AROUND) or None if isinstance(value, str) else value
 
 
 DestructivePolicy = Literal["ask", "require", "allow", "block"]
@@ -154,7 +155,7 @@ class Settings(BaseModel):
             ours = ", ".join(sorted(name for name in variables if name.startswith(PREFIX)))
             raise SettingsError(f"Unknown variable {', '.join(unknown)}: the known ones are {ours}.")
         found = {name: os.environ.get(variable, "") for variable, name in variables.items()}
-        given = {name: value for name, value in found.items() if value and not _LEFT_OVER.fullmatch(value.strip())}
+        given = {name: value for name, value in found.items() if not _LEFT_OVER.fullmatch(value.strip(_AROUND))}
         try:
             return cls.model_validate({**given, **flags})
         except ValidationError as error:

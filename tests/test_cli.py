@@ -73,6 +73,38 @@ def test_a_pasted_key_loses_its_newline_and_an_empty_one_is_none(monkeypatch: Se
     assert Settings.load().key_source is None
 
 
+@pytest.mark.parametrize("variable", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
+@pytest.mark.parametrize("around", ["'{}'", '"{}"', "`{}`", '" {}\n"', "\t{}\r\n"])
+def test_a_key_is_sent_without_the_quotes_that_it_was_pasted_in(monkeypatch: Set, variable: str, around: str) -> None:
+    monkeypatch.setenv(variable, around.format(KEY))
+    loaded = Settings.load()
+    secret = loaded.api_key or loaded.auth_token
+    assert secret is not None
+    assert secret.get_secret_value() == KEY
+    assert loaded.key_source == variable
+
+
+@pytest.mark.parametrize("variable", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "MCP_BATCH_TOOLS_RESULTS_DIR"])
+@pytest.mark.parametrize(
+    "left_over",
+    ["${ANTHROPIC_API_KEY}", "${user_config.api_key}", " ${env:KEY} ", "'${KEY}'", '"${KEY}"', "${}", '""', "''", " "],
+)
+def test_a_placeholder_that_nobody_filled_in_counts_as_not_set(monkeypatch: Set, variable: str, left_over: str) -> None:
+    monkeypatch.delenv("MCP_BATCH_TOOLS_RESULTS_DIR")
+    monkeypatch.setenv(variable, left_over)
+    loaded = Settings.load()
+    assert loaded.key_source is None
+    assert loaded.results_dir is None
+
+
+@pytest.mark.parametrize("key", [f"Bearer {KEY}", f"x-api-key: {KEY}", f"{KEY}\u2026", f'{KEY}"{KEY}'])
+def test_a_key_with_what_no_key_has_is_refused_without_repeating_it(monkeypatch: Set, key: str) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", key)
+    with pytest.raises(SettingsError, match="ANTHROPIC_API_KEY cannot be used") as refused:
+        Settings.load()
+    assert KEY not in str(refused.value)
+
+
 def test_a_flag_wins_over_its_variable(monkeypatch: Set) -> None:
     monkeypatch.setenv("MCP_BATCH_TOOLS_LOG_LEVEL", "error")
     assert Settings.load().log_level == "error"
