@@ -1,6 +1,6 @@
 """What is said of arguments that do not fit a tool: their name and the right form. Rejected values are not repeated."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
@@ -29,8 +29,10 @@ _EXAMPLES = {
 }
 _KINDS = {"string": "a string", "array": "a list", "integer": "an integer"}
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "save_results_to": ("path", "file", "output", "destination"),
-    "path": ("save_results_to", "file", "output", "destination"),
+    "message_batch_id": ("id",),
+    "custom_ids": ("ids",),
+    "save_results_to": ("path", "file", "output", "destination", "save", "save_to", "save_as", "backup", "export"),
+    "path": ("save_results_to", "file", "output", "destination", "save_to", "save_as", "export"),
     "requests_file": ("path", "input"),
     "created_after": ("since", "from", "start"),
     "created_before": ("until", "to", "end"),
@@ -52,7 +54,7 @@ def explain_arguments(
     for problem in error.errors(include_input=False, include_url=False):
         name, *inside = problem["loc"] or ("arguments",)
         if problem["type"] == "extra_forbidden":
-            near = _nearest(str(name), known.keys() - given.keys())
+            near = _nearest(str(name), [other for other in known if other not in given])
             listed = listed or near is None
             what = f"is not an argument of {tool}{f': use {near}' if near else ''}"
         else:
@@ -76,7 +78,7 @@ def _problem(name: str, problem: Any, kind: Mapping[str, Any], now: datetime, *,
         case "missing" | "string_pattern_mismatch" | "string_type" if name in {"message_batch_id", "retry_of"}:
             return f"is required: {_AN_ID}" if code == "missing" else f"is not {_AN_ID}"
         case "string_pattern_mismatch" | "string_type" if name == "cursor":
-            return "is not the next_cursor of an earlier answer; leave it out for the first page"
+            return "is not the next_cursor of an earlier answer (leave it out for the first page)"
         case "literal_error":
             return f"must be {limits['expected']}{', or left out for all' if optional else ''}"
         case _ if code.startswith(("datetime", "timezone")):
@@ -105,13 +107,18 @@ def _problem(name: str, problem: Any, kind: Mapping[str, Any], now: datetime, *,
             return message[:1].lower() + message[1:]
 
 
-def _nearest(name: str, known: set[str]) -> str | None:
+def _nearest(name: str, known: Sequence[str]) -> str | None:
     """The argument that was probably meant: misspelt, shortened, or by a name that it has elsewhere."""
     letters = _letters(name)
     names = {_letters(word): argument for argument in known for word in (argument, *_SYNONYMS.get(argument, ()))}
-    ending = [word for word in names if len(letters) > 1 and (word.endswith(letters) or letters.endswith(word))]
-    found = [letters] if letters in names else [min(ending, key=len)] if ending else []
-    found = found or get_close_matches(letters, names, 1, 0.7)
+    ends = (str.endswith, str.startswith)
+    part = [
+        word
+        for word in names
+        for short, long in ((letters, word), (word, letters))
+        if len(short) > 3 and any(matches(long, short) for matches in ends)
+    ]
+    found = [letters] if letters in names else part or get_close_matches(letters, names, 1, 0.7)
     return names[found[0]] if found else None
 
 
