@@ -69,6 +69,11 @@ class Page:
         """How many of the custom ids asked for have not been found."""
         return len(self._ids or ())
 
+    @property
+    def all_found(self) -> bool:
+        """Whether results were asked for by their custom ids, and all of them are here."""
+        return self._ids is not None and not self._ids
+
     def accept(self, facts: LineFacts, raw: bytes) -> bool:
         """Take a line where it fits the question; False where there is no room for it. The page must not be full."""
         if (self.outcome and facts.outcome != self.outcome) or (
@@ -93,7 +98,7 @@ class Page:
 
     def full(self) -> bool:
         """Whether it holds as many rows as were asked for, or all that were asked for by their ids."""
-        return len(self.rows) == self.limit or (self._ids is not None and not self._ids)
+        return len(self.rows) == self.limit or self.all_found
 
     def _row(self, line: ResultLine, most: int, *, bare: bool = False) -> Row:
         reason = line.message.get("stop_reason")

@@ -85,15 +85,12 @@ async def read_message_batch_results(
             raise
         path, page = None, new_page()  # the saved file is gone or broken since it was looked at
         found = await _scan_page(app, batch, path, offset, page)
-    all_found = custom_ids is not None and not page.missing
     message = _message(page, found, boundary, filtered=bool(outcome or custom_ids), first=offset == 0)
-    if all_found:
-        message += " All that was asked for was found."
     results = _results_page(batch, message, [])
     results.results = page.rows
     results.read_from = str(path) if path else "the API"
     results.errors = grouped_errors(found.summary, batch.request_counts.errored, boundary)
-    if found.next_offset is not None and not all_found:
+    if found.next_offset is not None and not page.all_found:
         results.next_cursor = str(found.next_offset)
     return answer(results)
 
@@ -136,6 +133,8 @@ def _message(page: Page, found: Scan, boundary: Boundary, *, filtered: bool, fir
         parts.append(f"{page.missing} of the custom_ids {'is' if page.missing == 1 else 'are'} not among them.")
     if found.stopped_early:
         parts.append(f"Stopped early, after {found.summary.lines:,} lines.")
-    if found.next_offset is not None and (not filtered or page.missing or found.stopped_early or page.rows):
+    if page.all_found:
+        parts.append("All that was asked for was found.")
+    elif found.next_offset is not None:
         parts.append("Call again with cursor set to next_cursor for more.")
     return " ".join(parts)

@@ -112,8 +112,131 @@ async def test_a_list_may_come_as_json_in_a_text_and_a_list_of_one_as_its_member
         for custom_ids, found in ((ids[1], [ids[1]]), (json.dumps(ids[:2]), ids[:2]), ([ids[0]], [ids[0]])):
             page = await assistant.call("read_message_batch_results", message_batch_id=batch, custom_ids=custom_ids)
             assert [row["custom_id"] for row in page["results"]] == found
-        made = await assistant.call("create_message_batch", requests=json.dumps([REQUEST]), dry_run=True)
-    assert made["requests"] == 1
+        for custom_ids in (
+            f"{ids[0]}, {ids[1]}",
+            "\n".join(ids[:2]),
+            f"['{ids[0]}', '{ids[1]}']",
+            [f" `{one}`" for one in ids[:2]],
+        ):
+            page = await assistant.call("read_message_batch_results", message_batch_id=batch, custom_ids=custom_ids)
+            assert [row["custom_id"] for row in page["results"]] == ids[:2]
+
+
+@pytest.mark.parametrize("limit", ["2", " 2 ", "2.0", 2.0, "+2", "'2'", "2e0"])
+async def test_a_number_may_come_in_every_form_that_has_one_meaning(
+    connect: Connect, sandbox: Sandbox, era: str, limit: object
+) -> None:
+    batch = sandbox.add_batch(3, key=KEY)
+    async with connect(era) as assistant:
+        page = await assistant.call("read_message_batch_results", message_batch_id=batch, limit=limit)
+    assert len(page["results"]) == 2
+
+
+@pytest.mark.parametrize(
+    "limit", ["1,000", "1.5", 1.5, "two", "2 of them", "0x2", "1_0", "inf", "null", True, [2], "2" * 5000]
+)
+async def test_what_is_no_whole_number_is_refused_with_the_range(
+    connect: Connect, sandbox: Sandbox, limit: object
+) -> None:
+    async with connect() as assistant:
+        said = await assistant.fail("list_message_batches", limit=limit)
+    assert "limit must be an integer from 1 to 100" in said
+    assert not sandbox.received
+
+
+@pytest.mark.parametrize("most", ["$5", "5 USD", "1,000", "0,50", "five", "nan", "Infinity", True, [5]])
+async def test_an_amount_with_more_than_its_number_is_refused_and_nothing_is_sent(
+    connect: Connect, sandbox: Sandbox, most: object
+) -> None:
+    async with connect() as assistant:
+        said = await assistant.fail("create_message_batch", requests=[REQUEST], max_cost_usd=most)
+    assert "max_cost_usd must be a number like 2.5, without units or separators" in said
+    assert not sandbox.received
+
+
+@pytest.mark.parametrize("switch", ["true", "True", " TRUE ", "yes", "'true'"])
+async def test_a_switch_may_come_as_a_word(connect: Connect, sandbox: Sandbox, era: str, switch: str) -> None:
+    async with connect(era) as assistant:
+        estimate = await assistant.call("create_message_batch", requests=[REQUEST], dry_run=switch)
+    assert estimate["type"] == "message_batch_estimate"
+
+
+@pytest.mark.parametrize("switch", [1, 0, "1", "on", "maybe", "null", [True], {}])
+async def test_another_word_for_a_switch_is_refused_and_nothing_is_sent(
+    connect: Connect, sandbox: Sandbox, switch: object
+) -> None:
+    async with connect() as assistant:
+        said = await assistant.fail("create_message_batch", requests=[REQUEST], dry_run=switch)
+    assert "dry_run must be true or false" in said
+    assert not sandbox.received
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        REQUEST,
+        {"requests": [REQUEST]},
+        json.dumps(REQUEST),
+        json.dumps({"requests": [REQUEST]}),
+        json.dumps([REQUEST], indent=2),
+        [json.dumps(REQUEST)],
+    ],
+)
+async def test_one_request_may_come_in_every_shape_that_requests_are_kept_in(
+    connect: Connect, sandbox: Sandbox, era: str, requests: object
+) -> None:
+    async with connect(era) as assistant:
+        checked = await assistant.call("create_message_batch", requests=requests, dry_run=True)
+    assert checked["requests"] == 1
+
+
+async def test_json_lines_in_a_text_are_a_list(connect: Connect, sandbox: Sandbox) -> None:
+    lines = "\n".join(json.dumps({**REQUEST, "custom_id": name}) for name in "abc")
+    async with connect() as assistant:
+        checked = await assistant.call("create_message_batch", requests=lines, dry_run=True)
+    assert checked["requests"] == 3
+
+
+@pytest.mark.parametrize(
+    ("tool", "wrong", "right"),
+    [
+        ("get_message_batch", "batch_id", "message_batch_id"),
+        ("get_message_batch", "id", "message_batch_id"),
+        ("get_message_batch", "messageBatchId", "message_batch_id"),
+        ("cancel_message_batch", "message_batch_ids", "message_batch_id"),
+        ("delete_message_batch", "mesage_batch_id", "message_batch_id"),
+        ("delete_message_batch", "path", "save_results_to"),
+        ("delete_message_batch", "save_to", "save_results_to"),
+        ("save_message_batch_results", "save_results_to", "path"),
+        ("save_message_batch_results", "file_name", "path"),
+        ("list_message_batches", "since", "created_after"),
+        ("list_message_batches", "before", "created_before"),
+        ("list_message_batches", "page_size", "limit"),
+        ("read_message_batch_results", "custom_id", "custom_ids"),
+        ("read_message_batch_results", "next_cursor", "cursor"),
+        ("create_message_batch", "file", "requests_file"),
+        ("create_message_batch", "dryRun", "dry_run"),
+    ],
+)
+async def test_an_argument_by_another_name_is_refused_with_the_right_one_and_nothing_is_done(
+    connect: Connect, sandbox: Sandbox, tool: str, wrong: str, right: str
+) -> None:
+    batch = sandbox.add_batch(key=KEY)
+    needed = (
+        {"message_batch_id": batch} if right != "message_batch_id" and REQUIRED[tool].get("message_batch_id") else {}
+    )
+    async with connect() as assistant:
+        said = await assistant.fail(tool, **{**needed, wrong: batch})
+    assert f"{wrong} is not an argument of {tool}: use {right}" in said
+    assert not sandbox.received
+
+
+async def test_an_argument_that_is_like_none_leads_to_those_that_there_are(connect: Connect, sandbox: Sandbox) -> None:
+    async with connect() as assistant:
+        said = await assistant.fail("delete_message_batch", message_batch_id="msgbatch_1", force=True)
+    assert "force is not an argument of delete_message_batch. Nothing was sent" in said
+    assert "its arguments are message_batch_id, save_results_to" in said
+    assert not sandbox.received
 
 
 async def test_numbers_and_switches_may_come_as_texts(connect: Connect, sandbox: Sandbox, era: str) -> None:
@@ -125,7 +248,9 @@ async def test_numbers_and_switches_may_come_as_texts(connect: Connect, sandbox:
     assert saved["lines"] == {"succeeded": 3}
 
 
-@pytest.mark.parametrize("around", [" {} ", "`{}`", '"{}"', "'{}'\n"])
+@pytest.mark.parametrize(
+    "around", [" {} ", "`{}`", '"{}"', "'{}'\n", "{},", "{}.", "<{}>", '["{}"]', "**{}**", "\u201c{}\u201d", "{}\u200b"]
+)
 async def test_an_id_may_come_with_what_it_was_copied_with(
     connect: Connect, sandbox: Sandbox, era: str, around: str
 ) -> None:
@@ -135,7 +260,25 @@ async def test_an_id_may_come_with_what_it_was_copied_with(
     assert shown["id"] == batch
 
 
-@pytest.mark.parametrize("word", ["latest", "Null", "`undefined`", "``", " ", "..", "a/b"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "latest",
+        "Null",
+        "`undefined`",
+        "``",
+        " ",
+        "..",
+        "a/b",
+        "all",
+        "msgbatch_",
+        "msgbatch_...",
+        "id: msgbatch_1",
+        "id=msgbatch_1",
+        "https://api.anthropic.com/v1/messages/batches/msgbatch_1",
+        "msgbatch_1, msgbatch_2",
+    ],
+)
 async def test_a_word_in_place_of_an_id_is_refused_and_not_sent(connect: Connect, sandbox: Sandbox, word: str) -> None:
     async with connect() as assistant:
         for tool in ("get_message_batch", "delete_message_batch"):

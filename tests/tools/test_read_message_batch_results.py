@@ -87,6 +87,9 @@ async def test_custom_ids_find_their_results_and_say_which_are_missing(connect: 
     assert sorted(ids(answer)) == ["request-50", "request-7"]
     assert "1 of the custom_ids is not among them" in answer["message"]
     assert "next_cursor" not in found
+    assert found["message"].endswith(" All that was asked for was found.")
+    assert "next_cursor" not in found["message"]
+    assert "All that was asked for" not in answer["message"]
 
 
 async def test_a_long_text_is_cut_with_a_mark_that_says_how_much_is_missing(connect: Connect, sandbox: Sandbox) -> None:

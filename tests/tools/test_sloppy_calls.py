@@ -39,8 +39,26 @@ IDS: Forms = {
         "\u201cID\u201d",
         "ID\u00a0",
     ],
-    NO: ["latest", "Null", "", None, "all", "the nightly one", 5, True, ["ID"], {"id": "ID"}, "msgbatch_", "id: ID"]
-    + ["message_batch_id", "https://api.anthropic.com/v1/messages/batches/ID", "ID, ID", "ID ID", "../ID", "<id>"],
+    NO: [
+        "latest",
+        "Null",
+        "",
+        None,
+        "all",
+        "the nightly one",
+        5,
+        True,
+        ["ID"],
+        {"id": "ID"},
+        "msgbatch_",
+        "id: ID",
+        "message_batch_id",
+        "https://api.anthropic.com/v1/messages/batches/ID",
+        "ID, ID",
+        "ID ID",
+        "../ID",
+        "<id>",
+    ],
 }
 SMALL: Forms = {
     2: ["2", " 2 ", 2.0, "2.0", "+2", "2e0", "'2'", "2."],
@@ -65,8 +83,13 @@ DATES: Forms = {
         "2026.11.02",
         "02.11.2026",
         "Nov 2 2026",
-    ]
-    + ["2 November 2026", "Yesterday", "1 day ago", "2026-11-02 00:00 UTC", "2026-11-02T01:00+01:00", "33 hours ago"],
+        "2 November 2026",
+        "Yesterday",
+        "1 day ago",
+        "2026-11-02 00:00 UTC",
+        "2026-11-02T01:00+01:00",
+        "33 hours ago",
+    ],
     LEFT_OUT: [None, ""],
     NO: [
         0,
@@ -144,8 +167,6 @@ RESULTS: Forms = {
         "null",
         "true",
         7,
-    ]
-    + [
         "/tmp/r.jsonl",
         "https://example.com/r.jsonl",
         "nul.jsonl",
