@@ -120,6 +120,8 @@ def _results_page(batch: MessageBatch, message: str, steps: list[NextStep]) -> R
 
 def _message(page: Page, found: Scan, boundary: Boundary, *, filtered: bool, first: bool) -> str:
     count = len(page.rows)
+    if not (first or found.summary.lines or found.unreadable):
+        return "No results follow this cursor. Leave cursor out to read from the first result."
     parts = [f"{count} result{'' if count == 1 else 's'}{' that fit' if filtered else ''}."]
     if page.rows or found.summary.outcomes["errored"]:
         parts.append(

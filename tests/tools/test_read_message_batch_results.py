@@ -92,6 +92,16 @@ async def test_custom_ids_find_their_results_and_say_which_are_missing(connect: 
     assert "All that was asked for" not in answer["message"]
 
 
+@pytest.mark.parametrize("cursor", ["999999", 999999])
+async def test_a_cursor_behind_the_end_is_not_told_as_a_batch_without_results(
+    connect: Connect, sandbox: Sandbox, cursor: object
+) -> None:
+    batch = sandbox.add_batch(3, key=KEY)
+    async with connect() as assistant:
+        answer = await assistant.call("read_message_batch_results", message_batch_id=batch, cursor=cursor)
+    assert answer["message"] == "No results follow this cursor. Leave cursor out to read from the first result."
+
+
 async def test_a_long_text_is_cut_with_a_mark_that_says_how_much_is_missing(connect: Connect, sandbox: Sandbox) -> None:
     text = "x" * 5000
     batch = sandbox.add_batch(1, key=KEY, results=pieces(line("a", content=[{"type": "text", "text": text}])))
