@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import httpx2
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
@@ -73,9 +74,16 @@ def create_server(
         def open_client() -> "BatchClient":
             return client_of(settings, transport=transport, clock=clock, stall_seconds=stall_seconds)
 
-        app = App(settings, clock or SystemClock(), most_requests, open_client, question_seconds=question_seconds)
+        tasks = anyio.create_task_group()
+        app = App(
+            settings, clock or SystemClock(), most_requests, open_client, tasks, question_seconds=question_seconds
+        )
         try:
-            yield app
+            async with tasks:
+                try:
+                    yield app
+                finally:
+                    tasks.cancel_scope.cancel()
         finally:
             await app.close()
 

@@ -1,10 +1,10 @@
 """Saving all results of a batch to a file: whole and checked, or not under its name at all."""
 
 import os
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from io import BufferedRandom
 from pathlib import Path
@@ -19,8 +19,9 @@ from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.results.errors import SaveFailed, SaveProblem
 from mcp_batch_tools.results.formats import Writer, writer_for
 from mcp_batch_tools.results.lines import InvalidLine
+from mcp_batch_tools.results.parts import keep_or_remove_part, open_part, part_of, sweep_parts
 from mcp_batch_tools.results.pieces import batched
-from mcp_batch_tools.results.publishing import keep_or_remove_part, make_folders, publish, size_of
+from mcp_batch_tools.results.publishing import make_folders, publish, size_of
 from mcp_batch_tools.results.summary import ResultSummary, ResultValidator
 
 _AT_ONCE = 1024 * 1024
@@ -31,7 +32,7 @@ _MOST_WRONG = 3
 """Downloads that arrive and are wrong."""
 _MOST_REQUESTS = 100
 
-Report = Callable[[int, int | None, int], Awaitable[None]]
+Report = Callable[[int, int | None, int], None]
 """Called on the way with the bytes so far, the bytes in all where they are known, and the lines so far."""
 
 
@@ -59,22 +60,20 @@ async def save_results(
 
     The results go to a file beside it, are checked as they pass (each line, no custom id twice, the counts of the
     batch), are brought to the disk, and only then get the name. A download that breaks goes on where it broke where the
-    other side honours `Range`, and starts over where it does not. `redact` takes secrets out of what is told of the
-    results; the file holds them as they came.
+    other side honours `Range`, and starts over where it does not; so does one that another server has begun, where the
+    file holds the results as they come. `redact` takes secrets out of what is told of the results; the file holds them
+    as they came.
 
     Raises:
-        SaveFailed: they could not be saved whole. What arrived lies aside, as `partial`.
+        SaveFailed: they could not be saved whole. What arrived lies aside as `partial`, for a day.
         ApiError: there are no results, or the API refused.
     """
     existing_size = None if overwrite else size_of(place)
-    part = place.with_name(f"{place.name}.{secrets.token_hex(4)}.part")
     try:
-        make_folders(place.parent)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        file = os.fdopen(os.open(part, flags, 0o600), "r+b")
+        part, file = await anyio.to_thread.run_sync(_open, place, batch.id, client.now())
     except OSError as error:
         detail = error.strerror or str(error)
-        raise SaveFailed("folder_unwritable", path=str(part.parent), detail=detail) from error
+        raise SaveFailed("folder_unwritable", path=str(place.parent), detail=detail) from error
     try:
         with file, closing(_Download(client, batch, place, file, existing_size, report, redact)) as download:
             summary, sha256 = await download.run()
@@ -82,8 +81,9 @@ async def save_results(
             name = partial(publish, part, place, overwrite=overwrite, sha256=sha256, descriptor=file.fileno())
             return SavedFile(place, size, sha256, summary, already=await anyio.to_thread.run_sync(name))
     except BaseException as error:
-        if not isinstance(error, Exception) or (isinstance(error, SaveFailed) and error.problem == "name_taken"):
-            part.unlink(missing_ok=True)  # given up from outside, nobody would be told its name; else it is not needed
+        stopped = not isinstance(error, Exception)
+        if (stopped and not _can_resume(place)) or (isinstance(error, SaveFailed) and error.problem == "name_taken"):
+            part.unlink(missing_ok=True)  # nothing could go on with it, and nobody would be told its name
             raise
         aside = keep_or_remove_part(part)
         match error:
@@ -95,6 +95,17 @@ async def save_results(
             case BatchError() if aside is not None:
                 raise SaveFailed("upstream", path=str(place), partial=aside) from error
         raise
+
+
+def _open(place: Path, message_batch_id: str, now: datetime) -> tuple[Path, BufferedRandom]:
+    make_folders(place.parent)
+    sweep_parts(place.parent, now, but=part_of(place, message_batch_id))
+    return open_part(place, message_batch_id)
+
+
+def _can_resume(place: Path) -> bool:
+    """Whether the file holds the results as they come: then what there is of it says where to go on."""
+    return place.suffix == ".jsonl"
 
 
 @dataclass
@@ -111,17 +122,19 @@ class _Download:
 
     def __post_init__(self) -> None:
         self._writer = Writer(self.file)
-        self._start_over()
+        self._start_over(empty=not _can_resume(self.place))
 
-    def _start_over(self) -> None:
+    def _start_over(self, *, empty: bool = True) -> None:
         self._writer.abandon()
         self.file.seek(0)
-        self.file.truncate()
+        if empty:
+            self.file.truncate()
         self._validator = ResultValidator(self.batch.request_counts, self.redact)
         self._writer = writer_for(self.place, self.file)
         self._received = 0
         self._synced = 0
         self._length: int | None = None
+        self._arrived_before = False
 
     def close(self) -> None:
         """Write nothing more."""
@@ -132,15 +145,17 @@ class _Download:
         problem: SaveProblem
         cause: Exception
         breaks = wrong = 0
+        await anyio.to_thread.run_sync(self._take_what_is_there)
         for _ in range(_MOST_REQUESTS):
             before = self._received
             try:
-                await self._request()
+                if not self._arrived_before:
+                    await self._request()
                 return await anyio.to_thread.run_sync(self._finish)
             except InvalidLine as error:
                 # Once may be an accident on the way, or two parts that did not fit together.
                 problem, cause = "not_results", error
-                wrong += 1
+                wrong += not self._arrived_before
                 if wrong < _MOST_WRONG:
                     self._start_over()
             except NoResponse as error:
@@ -156,6 +171,20 @@ class _Download:
             await self.client.pause(min(0.25 * 2.0**breaks, 8.0))
         detail = str(cause) if problem == "not_results" else ""
         raise SaveFailed(problem, path=str(self.place), detail=detail) from cause
+
+    def _take_what_is_there(self) -> None:
+        """Check and hash what an earlier save left, as if it arrived now; where any of it is wrong, none of it counts.
+
+        All of it may be there, where that save was stopped just before the end.
+        """
+        try:
+            while piece := self.file.read(_AT_ONCE):
+                self._writer.resume(piece)
+                self._validator.feed(piece)
+                self._received += len(piece)
+        except InvalidLine:
+            self._start_over()
+        self._arrived_before = self._received > 0 and self._validator.has_all_lines
 
     async def _request(self) -> None:
         """One request, to its end; what arrives before a break counts.
@@ -195,7 +224,7 @@ class _Download:
                         if self._received - self._synced > _SYNC_AFTER:
                             self._synced = self._received
                             tasks.start_soon(self._bring_to_disk)
-                        await self.report(self._received, length, self._validator.summary.lines)
+                        self.report(self._received, length, self._validator.summary.lines)
                 except Exception as error:  # noqa: BLE001  raised below, where no group wraps it
                     failed = error
 
@@ -204,7 +233,7 @@ class _Download:
             tasks.start_soon(check, receive)
             with send:
                 try:
-                    async for batch in batched(chunks, _AT_ONCE):
+                    async for batch in batched(chunks, _AT_ONCE, self.client.monotonic):
                         await send.send(batch)
                 except (NoResponse, InvalidResponse) as error:
                     broken = error

@@ -14,6 +14,10 @@ SaveProblem = Literal[
     "upstream",  # the API failed; the cause is a `BatchError`
     "parquet_missing",  # the package that writes .parquet is not installed
     "table_unreadable",  # the table that was written cannot be read again
+    "being_saved",  # another save writes to the file
+    "too_many",  # so many saves are under way that no more are begun
+    "too_slow",  # it was not whole when the time was up
+    "stopped",  # the server ended before it was whole
 ]
 
 

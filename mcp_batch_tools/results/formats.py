@@ -1,8 +1,10 @@
 """The formats that results can be saved in, chosen by the name of the file: as they came, compressed, or as a table."""
 
+import gzip
 import hashlib
 import json
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from io import BufferedRandom
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 
 from mcp_batch_tools.results.errors import SaveFailed
 from mcp_batch_tools.results.lines import parse_line
+
+_AT_ONCE = 1024 * 1024
 
 
 class Writer:
@@ -23,6 +27,10 @@ class Writer:
         """Take a piece of the results as it came, before it is checked."""
         self._hash.update(piece)
         self._file.write(piece)
+
+    def resume(self, piece: bytes) -> None:
+        """Take a piece that is in the file already, where writing goes on after it."""
+        self._hash.update(piece)
 
     def add(self, lines: list[bytes]) -> None:
         """Take the lines that ended in that piece, each with its line break, once they are checked."""
@@ -124,6 +132,23 @@ def writer_for(place: Path, file: BufferedRandom) -> Writer:
         SaveFailed: the library that it needs is not installed.
     """
     return next(writer for suffix, writer in _WRITERS.items() if place.name.endswith(suffix))(file)
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """The results that a file holds, as they came, in pieces of about 1 MiB.
+
+    Raises:
+        OSError, ValueError, EOFError, zlib.error, ImportError: it cannot be read as what its name says.
+    """
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        for rows in pq.ParquetFile(path).iter_batches(1000, columns=["raw"]):
+            yield "".join(f"{row}\n" for row in rows.column(0).to_pylist()).encode()
+        return
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        while piece := file.read(_AT_ONCE):
+            yield piece
 
 
 def _row(raw: bytes) -> dict[str, Any]:

@@ -2,10 +2,14 @@
 
 import hashlib
 import os
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
 from mcp_batch_tools.results.errors import SaveFailed
+from mcp_batch_tools.results.formats import pieces_of
+from mcp_batch_tools.results.lines import InvalidLine
+from mcp_batch_tools.results.summary import ResultSummary, ResultValidator
 
 
 def publish(part: Path, place: Path, *, overwrite: bool, sha256: str, descriptor: int) -> bool:
@@ -36,11 +40,12 @@ def publish(part: Path, place: Path, *, overwrite: bool, sha256: str, descriptor
     if not os.path.samestat(os.fstat(descriptor), place.lstat()):
         place.unlink()
         raise SaveFailed("replaced", path=str(place))
-    folder = os.open(place.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(place.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     return False
 
 
@@ -70,10 +75,14 @@ def sha256_of(path: Path) -> str | None:
     return None
 
 
-def keep_or_remove_part(part: Path) -> str | None:
-    """The name of what there is of a file; an empty one is removed."""
-    with suppress(OSError):
-        if part.stat().st_size:
-            return str(part)
-        part.unlink()
-    return None
+def summary_of(place: Path, sha256: str, validator: ResultValidator) -> ResultSummary | None:
+    """What a saved file adds up to; None where it is not the file with this hash, or not what `validator` accepts."""
+    if sha256_of(place) != sha256:
+        return None
+    try:
+        for piece in pieces_of(place):
+            validator.feed(piece)
+        validator.finish()
+    except (InvalidLine, OSError, ValueError, EOFError, zlib.error, ImportError):
+        return None
+    return validator.summary

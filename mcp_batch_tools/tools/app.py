@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import anyio
+from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp.shared.exceptions import MCPError
@@ -20,6 +21,7 @@ from mcp_batch_tools.tools.questions import UNANSWERED_AFTER, OpenQuestions, Que
 if TYPE_CHECKING:
     from mcp_batch_tools.api.client import BatchClient
     from mcp_batch_tools.ledger.database import Database, Transaction
+    from mcp_batch_tools.results.saving import Saves
 
 ToolContext = Context[Any, Any]
 """The SDK's context of a call. It is untyped, so tools get `App` and `Caller` instead."""
@@ -41,6 +43,8 @@ class App:
     most_requests: int
     """The most that go into one batch."""
     open_client: Callable[[], "BatchClient"] = field(repr=False)
+    tasks: TaskGroup = field(repr=False)
+    """What goes on when a call is over; it is stopped when the server ends."""
     open_questions: OpenQuestions = field(default_factory=OpenQuestions, repr=False)
     unanswered: UnansweredQuestions = field(default_factory=UnansweredQuestions, repr=False)
     gave_up_waiting: set[str | None] = field(default_factory=set, repr=False)
@@ -52,6 +56,13 @@ class App:
     def client(self) -> "BatchClient":
         """Made by the first call: its import would delay the start of a server."""
         return self.open_client()
+
+    @cached_property
+    def saves(self) -> "Saves":
+        """The saves under way."""
+        from mcp_batch_tools.results.saving import Saves
+
+        return Saves(self.tasks, self.clock)
 
     @cached_property
     def _remembered(self) -> set[str]:

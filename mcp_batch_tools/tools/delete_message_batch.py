@@ -32,7 +32,8 @@ from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.consent import Consent, Decision, Granted, Refused, can_be_asked, facts_named
 from mcp_batch_tools.tools.facts import DeleteFacts, delete_facts
 from mcp_batch_tools.tools.made_here import reconcile_before_delete
-from mcp_batch_tools.tools.save_message_batch_results import SavePath, place_of, save
+from mcp_batch_tools.tools.save_message_batch_results import Saved, SavePath, place_of, save
+from mcp_batch_tools.tools.words import guidance
 from mcp_batch_tools.tools.words.calls import Call
 from mcp_batch_tools.tools.words.consent import (
     DELETE_CHANGED,
@@ -45,7 +46,6 @@ from mcp_batch_tools.tools.words.consent import (
     nothing_done_message,
 )
 from mcp_batch_tools.tools.words.failures import explain
-from mcp_batch_tools.tools.words.guidance import SAVED_FILE_CHANGED, not_ended_message, results_gone_message
 
 
 class Deleted(Answer):
@@ -135,9 +135,8 @@ async def _facts(app: App, caller: Caller, batch: MessageBatch, save_to: str | N
     if batch.archived_at is not None or batch.request_counts.hold_nothing:
         return None
     saved = await verified_results(app, batch.id) if can_be_asked(app, caller) else None
-    if saved is None:
-        return delete_facts(batch, saved_to=None, saved_sha256=None, save_to=save_to)
-    return delete_facts(batch, saved_to=saved.path, saved_sha256=saved.sha256, save_to=save_to)
+    path, sha256 = (saved.path, saved.sha256) if saved else (None, None)
+    return delete_facts(batch, saved_to=path, saved_sha256=sha256, save_to=save_to)
 
 
 async def delete_message_batch(
@@ -201,42 +200,47 @@ class _Delete:
 
     async def delete(self, batch: MessageBatch, granted: Granted) -> NotDeleted | Deleted:
         """Save the results where that is wanted, then delete. Raises `AlreadyAnswered`."""
-        app = self.app
         changed = await self._changed(batch, granted)
         if changed is not None:
             return await self.instead(granted, changed)
         saved_to = None
-        if self.save_results_to is not None or granted.save_first:
-            saved = await self._save(batch)
+        if self.save_results_to is not None or granted.save_first or self.app.saves.under_way(batch.id):
+            saved = await self._save(batch, granted)
             if isinstance(saved, NotDeleted):
                 return await self.instead(granted, saved)
             saved_to = saved
         # A batch that is deleted before it was found would look as if it had never been created.
-        await reconcile_before_delete(app)
+        await reconcile_before_delete(self.app)
         try:
-            async with receipt(app, self.caller, "delete", batch, granted) as act:
-                deleted = await app.client.delete(batch.id)
+            async with receipt(self.app, self.caller, "delete", batch, granted) as act:
+                deleted = await self.app.client.delete(batch.id)
                 act.request_id = deleted.request_id
         except ApiError as error:
             if error.status != 400:
                 raise
             # Refused although it was seen as ended: what it is now decides, not the wording of the refusal.
-            now = await _retrieve(app, batch.id)
+            now = await _retrieve(self.app, batch.id)
             if isinstance(now, MessageBatch) and now.ended:
                 raise error from None
             return now if isinstance(now, Deleted) else self.guidance(now)
         return Deleted(id=deleted.id, type=deleted.type, results_saved_to=saved_to)
 
-    async def _save(self, batch: MessageBatch) -> str | NotDeleted:
+    async def _save(self, batch: MessageBatch, granted: Granted) -> str | NotDeleted:
         """The path that all results are saved in now, or why they are not."""
         if not batch.readable:
-            return _not_deleted(batch, "results_not_saved", results_gone_message(batch), [])
+            return _not_deleted(batch, "results_not_saved", guidance.results_gone_message(batch), [])
         try:
-            place = place_of(self.app, batch.id, self.save_results_to)
-            return (await save(self.app, self.caller, batch, place)).path
+            place = place_of(self.app, batch.id, self.save_results_to or self.app.saves.under_way(batch.id))
+            saved = await save(self.app, self.caller, batch, place)
         except (BatchError, PathNotAllowed, SaveFailed, InvalidPrices) as error:
             call = Call("delete", {"message_batch_id": batch.id}, self.app.settings.key_source)
             return _not_deleted(batch, "results_not_saved", explain(error, call), [])
+        if isinstance(saved, Saved):
+            return saved.path
+        why = guidance.not_saved_yet_message(saved.message, asked=granted.question is not None)
+        return _not_deleted(
+            batch, "results_not_saved", why, [delete_step(batch.id, self.save_results_to or saved.path)]
+        )
 
     async def _changed(self, batch: MessageBatch, granted: Granted) -> NotDeleted | None:
         """Why the consent does not hold any more; None where batch and saved file are as the question named them."""
@@ -246,7 +250,7 @@ class _Delete:
         if not named.describes(batch):
             return _not_deleted(batch, "changed", DELETE_CHANGED, [self.again()])
         if named.saved_sha256 is not None and await verified_results(self.app, batch.id, named.saved_sha256) is None:
-            return _not_deleted(batch, "results_not_saved", SAVED_FILE_CHANGED, [self.again()])
+            return _not_deleted(batch, "results_not_saved", guidance.SAVED_FILE_CHANGED, [self.again()])
         return None
 
     def answered_before(self, earlier: AnsweredBefore) -> NotDeleted | Deleted:
@@ -278,7 +282,7 @@ class _Delete:
         reasons: dict[str, Reason] = {"in_progress": "in_progress", "canceling": "canceling"}
         steps = steps_to_delete(batch, Goal(self.save_results_to), self.caller.patience)
         reason = reasons.get(batch.processing_status, "unknown_status")
-        return _not_deleted(batch, reason, not_ended_message(batch), steps)
+        return _not_deleted(batch, reason, guidance.not_ended_message(batch), steps)
 
 
 def _deleted(message_batch_id: str) -> Deleted:

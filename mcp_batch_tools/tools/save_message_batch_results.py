@@ -1,28 +1,38 @@
 """Saving all results of a batch: `save_message_batch_results`."""
 
+import logging
 from dataclasses import asdict
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import anyio.to_thread
 from mcp_types import CallToolResult
 from pydantic import Field
 
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId
 from mcp_batch_tools.api.untrusted import quote_name
 from mcp_batch_tools.ledger.errors import LedgerError
+from mcp_batch_tools.ledger.saved_files import SavedFile as RememberedFile
+from mcp_batch_tools.ledger.saved_files import remember_saved_file, saved_files
 from mcp_batch_tools.pricing.amounts import format_usd
 from mcp_batch_tools.pricing.prices import Prices, load_prices
-from mcp_batch_tools.results.download import SavedFile, save_results
+from mcp_batch_tools.results.download import Report, SavedFile, save_results
 from mcp_batch_tools.results.formats import SUFFIXES
 from mcp_batch_tools.results.paths import default_results_folder, resolve_output_path
-from mcp_batch_tools.results.summary import ResultSummary
-from mcp_batch_tools.tools.answers import Answer, NextStep, TaggedAnswer, answer, format_time, wait_step
+from mcp_batch_tools.results.publishing import size_of, summary_of
+from mcp_batch_tools.results.saving import Progress
+from mcp_batch_tools.results.summary import ResultSummary, ResultValidator
+from mcp_batch_tools.tools.answers import Answer, Argument, NextStep, TaggedAnswer, answer, format_time, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
+from mcp_batch_tools.tools.words.guidance import saving_message
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_log = logging.getLogger(__name__)
+_LONGEST_CALL = 50.0
+"""Seconds: the most patient clients wait for 60 to 240, and a save goes on without its caller anyway."""
 _CENTI_CENT = Decimal("0.0001")
 
 SavePath = Annotated[
@@ -59,6 +69,20 @@ class Saved(Answer):
     prices_of: str = Field(description="Date of the list of prices.")
 
 
+class Saving(Answer):
+    """The results are on their way to the file, and that goes on while nobody waits; next_steps has the same call."""
+
+    id: str
+    type: Literal["message_batch_results_saving"]
+    message: str
+    path: str
+    bytes: int = Field(description="So far.")
+    total_bytes: int | None = Field(None, description="Absent where the API does not say.")
+    lines: int = Field(description="Results so far.")
+    total_lines: int
+    next_steps: list[NextStep]
+
+
 class NotSaved(Answer):
     """There is nothing that could be saved, now or any more."""
 
@@ -69,7 +93,7 @@ class NotSaved(Answer):
     next_steps: list[NextStep]
 
 
-class SaveAnswer(TaggedAnswer[Annotated[Saved | NotSaved, Field(discriminator="type")]]):
+class SaveAnswer(TaggedAnswer[Annotated[Saved | Saving | NotSaved, Field(discriminator="type")]]):
     """The answer of `save_message_batch_results`."""
 
 
@@ -84,6 +108,7 @@ async def save_message_batch_results(
 
     Without path the file is <message_batch_id>.jsonl in the results folder.
     """
+    until = app.clock.monotonic() + _LONGEST_CALL
     batch = await app.client.retrieve(message_batch_id)
     if not batch.readable:
         message, steps = unreadable(batch)
@@ -97,7 +122,20 @@ async def save_message_batch_results(
             )
         )
     place = place_of(app, batch.id, path)
-    return answer(await save(app, caller, batch, place, overwrite=overwrite))
+    saved = await save(app, caller, batch, place, overwrite=overwrite, until=until)
+    if isinstance(saved, Saving):
+        saved.next_steps = [_again(batch.id, path, overwrite=overwrite)]
+    return answer(saved)
+
+
+def _again(message_batch_id: str, path: str | None, *, overwrite: bool) -> NextStep:
+    """The same call."""
+    arguments: dict[str, Argument] = {"message_batch_id": message_batch_id}
+    if path is not None:
+        arguments["path"] = path
+    if overwrite:
+        arguments["overwrite"] = True
+    return NextStep(tool="save_message_batch_results", arguments=arguments, why="Waits for the rest of the results.")
 
 
 def unreadable(batch: MessageBatch) -> tuple[str, list[NextStep]]:
@@ -114,32 +152,83 @@ def place_of(app: App, message_batch_id: str, path: str | None) -> "Path":
     return resolve_output_path(path, settings.results_dir or default_results_folder(), f"{name}.jsonl", SUFFIXES)
 
 
-async def save(app: App, caller: Caller, batch: MessageBatch, place: "Path", *, overwrite: bool = False) -> Saved:
-    """Save, remember that it was saved, and tell what is in the file.
+async def save(
+    app: App,
+    caller: Caller,
+    batch: MessageBatch,
+    place: "Path",
+    *,
+    overwrite: bool = False,
+    until: float | None = None,
+) -> Saved | Saving:
+    """Save, or join the save of the same results to the same file, for 50 seconds at most or `until` then.
+
+    Saving goes on when the caller is gone. `until` is by the clock.
 
     Raises:
-        SaveFailed, BatchError: as `save_results`.
+        SaveFailed, BatchError: as `save_results`; or another save writes to the file, or too many are under way.
         InvalidPrices: the list of prices cannot be used; nothing was saved.
     """
-    from mcp_batch_tools.ledger.saved_files import SavedFile as RememberedFile
-    from mcp_batch_tools.ledger.saved_files import remember_saved_file
+    work = partial(_save, app, batch, place, load_prices(app.settings.prices), overwrite=overwrite)
 
-    prices = load_prices(app.settings.prices)
+    async def report(progress: Progress) -> None:
+        message = f"{progress.lines:,} lines, {progress.bytes / 1e6:,.0f} MB"
+        await caller.report_progress(progress.bytes, progress.length, message)
 
-    async def report(received: int, length: int | None, lines: int) -> None:
-        await caller.report_progress(received, length, f"{lines:,} lines, {received / 1e6:,.0f} MB")
+    until = app.clock.monotonic() + _LONGEST_CALL if until is None else until
+    saved = await app.saves.saved(batch.id, place, work, report, overwrite=overwrite, until=until)
+    if isinstance(saved, Saved):
+        return saved
+    total = batch.request_counts.total
+    return Saving(
+        id=batch.id,
+        type="message_batch_results_saving",
+        message=saving_message(saved.lines, total, saved.bytes),
+        path=str(place),
+        bytes=saved.bytes,
+        total_bytes=saved.length,
+        lines=saved.lines,
+        total_lines=total,
+        next_steps=[],
+    )
 
-    saved = await save_results(app.client, batch, place, overwrite=overwrite, report=report, redact=app.settings.redact)
+
+async def _save(
+    app: App, batch: MessageBatch, place: "Path", prices: Prices, report: Report, *, overwrite: bool
+) -> Saved:
+    """Save, remember that it was saved, and tell what is in the file."""
+    before = await _saved_before(app, batch, place)
+    saved = before or await save_results(
+        app.client, batch, place, overwrite=overwrite, report=report, redact=app.settings.redact
+    )
     tokens, cost = _priced(saved.summary, prices)
     how = "The same file was there already" if saved.already else "Saved and checked"
     message = f"{how}: {saved.summary.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
-    cost_usd = None if cost is None else str(cost.quantize(_CENTI_CENT))
-    file = RememberedFile(app.now(), batch.id, str(saved.path), saved.bytes, saved.sha256, cost_usd)
-    try:
-        await app.ledger.write(partial(remember_saved_file, file=file))
-    except LedgerError as error:
-        message += f" The ledger could not take a note of it ({error}), so a later delete will not know of this file."
+    if before is None:
+        cost_usd = None if cost is None else str(cost.quantize(_CENTI_CENT))
+        file = RememberedFile(app.now(), batch.id, str(saved.path), saved.bytes, saved.sha256, cost_usd)
+        try:
+            await app.ledger.write(partial(remember_saved_file, file=file))
+        except LedgerError as error:
+            message += f" The ledger could not take a note of it ({error}), so a later delete will not know of it."
     return _saved_answer(batch, saved, message, tokens, cost, prices)
+
+
+async def _saved_before(app: App, batch: MessageBatch, place: "Path") -> SavedFile | None:
+    """The file, where these results were saved to it and it has not changed since: it is read and checked again."""
+    if not app.remembers or (size := size_of(place)) is None:
+        return None
+    try:
+        files = await app.ledger.read(partial(saved_files, message_batch_id=batch.id))
+    except LedgerError as error:
+        _log.warning("Which results were saved cannot be read: %s", error)
+        return None
+    for file in files:
+        if file.path == str(place) and file.bytes == size:
+            validator = ResultValidator(batch.request_counts, app.settings.redact)
+            summary = await anyio.to_thread.run_sync(summary_of, place, file.sha256, validator)
+            return None if summary is None else SavedFile(place, size, file.sha256, summary, already=True)
+    return None
 
 
 def _saved_answer(

@@ -142,6 +142,20 @@ def results_gone_message(batch: MessageBatch) -> str:
     )
 
 
+def saving_message(lines: int, total: int, size: int) -> str:
+    """How far a save has come that takes longer than a call."""
+    return (
+        f"The results are still being saved: {lines:,} of {requests(total)}, {size:,} bytes so far. This goes on while "
+        "nobody waits for it. Make the same call again to wait for the rest; it joins this save."
+    )
+
+
+def not_saved_yet_message(saving: str, *, asked: bool) -> str:
+    """Why nothing was deleted while saving goes on; whether the person was asked, who is asked again then."""
+    again = " The question is asked again then." if asked else ""
+    return f"Nothing was deleted, since that comes after the saving. {saving}{again}"
+
+
 def progress_message(batch: MessageBatch, elapsed: float) -> str:
     """How far the waiting for a batch has come."""
     return f"{quote_name(batch.processing_status)} after {elapsed:.0f} s"

@@ -154,6 +154,17 @@ def _save(error: SaveFailed, call: Call) -> tuple[str, str]:
                 "The table that was written could not be read back.",
                 f"{call.again} with a {_target(call)} that ends in .jsonl.",
             )
+        case "being_saved":
+            return (
+                f"Another save is writing to {error.path} now.",
+                f"{call.again} in a minute, or with another {_target(call)}.",
+            )
+        case "too_many":
+            return "Too many saves are under way, so no other was begun.", f"{call.again} once some of them have ended."
+        case "too_slow":
+            return "The results were not whole after 6 hours, so saving was given up.", f"{call.again}, which is safe."
+        case "stopped":
+            return "The server was stopped before the file was whole.", f"{call.again}, which is safe."
         case "upstream":
             return "The API failed in the middle of the results.", f"{call.again} in a minute, which is safe."
 
