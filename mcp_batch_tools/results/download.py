@@ -227,6 +227,7 @@ class _Download:
                         self.report(self._received, length, self._validator.summary.lines)
                 except Exception as error:  # noqa: BLE001  raised below, where no group wraps it
                     failed = error
+                    tasks.cancel_scope.cancel()  # on a slow line the other half would notice it only much later
 
         send, receive = anyio.create_memory_object_stream[list[bytes]](1)
         async with anyio.create_task_group() as tasks:
@@ -237,8 +238,6 @@ class _Download:
                         await send.send(batch)
                 except (NoResponse, InvalidResponse) as error:
                     broken = error
-                except anyio.BrokenResourceError:
-                    pass  # the other half has failed, and knows why
         if problem := failed or broken:
             raise problem
 

@@ -1,0 +1,356 @@
+"""Saves that take longer than a call: they go on, are joined, end, and are found again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from mcp_batch_tools.sandbox import Clock, Sandbox
+from mcp_batch_tools.server import create_server
+from mcp_batch_tools.settings import Settings
+from tests.conftest import KEY, Assistant, Connect
+from tests.support.feeding import Feeding, long_lines
+from tests.support.raw import over_streams
+from tests.support.results import line
+
+pytestmark = pytest.mark.anyio
+SAVE = "save_message_batch_results"
+DELETE = "delete_message_batch"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def upstream(sandbox: Sandbox) -> Feeding:
+    return Feeding(sandbox, long_lines(3))
+
+
+@pytest.fixture
+def batch(sandbox: Sandbox) -> str:
+    return sandbox.add_batch(3, key=KEY)
+
+
+def deletes(sandbox: Sandbox) -> int:
+    return sum(received.method == "DELETE" for received in sandbox.received)
+
+
+@asynccontextmanager
+async def calling(assistant: Assistant, tool: str, **arguments: Any) -> AsyncIterator[list[float]]:
+    """A call that is given up in the end; gives the bytes that it was told as progress."""
+    told: list[float] = []
+
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append(progress)
+
+    call = asyncio.create_task(assistant.client.call_tool(tool, arguments, progress_callback=progress))
+    try:
+        yield told
+    finally:
+        call.cancel()
+        with suppress(asyncio.CancelledError):
+            await call
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(30):
+        while not condition():  # noqa: ASYNC110  neither a file nor the callback of a client sets an event
+            await anyio.sleep(0.001)
+
+
+async def told_of(told: list[float], size: int) -> None:
+    await until(lambda: bool(told) and told[-1] >= size)
+
+
+async def test_a_save_goes_on_when_its_caller_is_gone_and_the_next_call_joins_it(
+    connect: Connect, batch: str, upstream: Feeding, results: Path, era: str
+) -> None:
+    async with connect(era, transport=upstream) as assistant:
+        async with calling(assistant, SAVE, message_batch_id=batch) as told:
+            upstream.let(1)
+            await told_of(told, len(upstream.lines[0]))
+        async with calling(assistant, SAVE, message_batch_id=batch) as told:
+            await told_of(told, len(upstream.lines[0]))  # at once: it is told how far the other has come
+            upstream.let(2)
+            await told_of(told, len(upstream.lines[0]) * 2)
+        upstream.let()
+        answer = await assistant.call(SAVE, message_batch_id=batch)
+        again = await assistant.call(SAVE, message_batch_id=batch, overwrite=True)
+    assert answer["type"] == "message_batch_results_saved"
+    assert answer["lines"] == {"succeeded": 3}
+    assert (results / f"{batch}.jsonl").read_bytes() == upstream.whole
+    assert upstream.sent == len(upstream.whole)
+    assert again["already_saved"]
+    assert {**again, "message": "", "already_saved": True} == {**answer, "message": "", "already_saved": True}
+
+
+@pytest.mark.parametrize("arguments", [{}, {"path": "a/x.jsonl"}, {"path": "x.jsonl.gz", "overwrite": True}])
+async def test_a_call_answers_after_50_seconds_how_far_the_save_has_come_and_with_the_same_call(
+    connect: Connect, batch: str, upstream: Feeding, results: Path, clock: Clock, arguments: dict[str, Any]
+) -> None:
+    async with connect(transport=upstream) as assistant, anyio.create_task_group() as tasks:
+
+        async def pass_50_seconds() -> None:
+            await upstream.asked()
+            upstream.let(1)
+            clock.advance(49)
+            await anyio.sleep(0.5)  # a call that ended too early would have ended by now
+            clock.advance(1)
+
+        tasks.start_soon(pass_50_seconds)
+        answer = await assistant.call(SAVE, message_batch_id=batch, **arguments)
+        step = answer["next_steps"][0]
+        upstream.let()
+        saved = await assistant.call(step["tool"], **step["arguments"])
+    assert answer["type"] == "message_batch_results_saving"
+    assert (answer["bytes"], answer["lines"], answer["total_lines"]) == (len(upstream.lines[0]), 1, 3)
+    assert answer["path"] == str(results / arguments.get("path", f"{batch}.jsonl"))
+    assert "1 of 3 requests" in answer["message"]
+    assert step["tool"] == SAVE
+    assert step["arguments"] == {"message_batch_id": batch, **arguments}
+    assert saved["type"] == "message_batch_results_saved"
+    assert upstream.sent == len(upstream.whole)
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz", "x.parquet"])
+async def test_a_file_is_found_again_after_a_restart_and_not_downloaded_again_unless_it_has_changed(
+    connect: Connect, batch: str, upstream: Feeding, results: Path, name: str
+) -> None:
+    upstream.let()
+    async with connect(transport=upstream) as assistant:
+        first = await assistant.call(SAVE, message_batch_id=batch, path=name)
+    async with connect(transport=upstream) as assistant:
+        again = await assistant.call(SAVE, message_batch_id=batch, path=name)
+        assert len(upstream.ranges) == 1
+        content = bytearray((results / name).read_bytes())
+        content[500] ^= 1
+        (results / name).write_bytes(content)
+        said = await assistant.fail(SAVE, message_batch_id=batch, path=name)
+        mended = await assistant.call(SAVE, message_batch_id=batch, path=name, overwrite=True)
+    assert again == {**first, "message": again["message"], "already_saved": True}
+    assert "The same file was there already" in again["message"]
+    assert "holds something else" in said
+    assert mended["sha256"] == first["sha256"]
+
+
+async def test_a_failure_that_nobody_waited_for_is_told_once_and_then_the_save_begins_anew(
+    connect: Connect, batch: str, upstream: Feeding, results: Path
+) -> None:
+    async with connect(transport=upstream) as assistant:
+        async with calling(assistant, SAVE, message_batch_id=batch):
+            await upstream.asked()
+        upstream.broken = True
+        upstream.let(0)
+        await until(lambda: not list(results.iterdir()))
+        said = await assistant.fail(SAVE, message_batch_id=batch)
+        tries = len(upstream.ranges)
+        upstream.broken = False
+        upstream.let()
+        saved = await assistant.call(SAVE, message_batch_id=batch)
+    assert "interrupted too many times" in said
+    assert tries == 8
+    assert saved["type"] == "message_batch_results_saved"
+
+
+async def test_a_failure_that_is_old_says_nothing_any_more(
+    connect: Connect, batch: str, upstream: Feeding, clock: Clock, results: Path
+) -> None:
+    async with connect(transport=upstream) as assistant:
+        async with calling(assistant, SAVE, message_batch_id=batch):
+            await upstream.asked()
+        upstream.broken = True
+        upstream.let(0)
+        await until(lambda: not list(results.iterdir()))
+        clock.advance(601)
+        upstream.broken = False
+        upstream.let()
+        saved = await assistant.call(SAVE, message_batch_id=batch)
+    assert saved["type"] == "message_batch_results_saved"
+
+
+async def test_a_file_that_is_being_saved_to_is_refused_to_every_other_save(
+    connect: Connect, sandbox: Sandbox, batch: str, upstream: Feeding, results: Path
+) -> None:
+    other = sandbox.add_batch(3, key=KEY)
+    async with connect(transport=upstream) as assistant, connect(transport=upstream) as second_server:
+        async with calling(assistant, SAVE, message_batch_id=batch, path="x.jsonl"):
+            await upstream.asked()
+            refused = [
+                await assistant.fail(SAVE, message_batch_id=other, path="x.jsonl"),
+                await assistant.fail(SAVE, message_batch_id=batch, path="x.jsonl", overwrite=True),
+                await second_server.fail(SAVE, message_batch_id=batch, path="x.jsonl"),
+            ]
+            kept = await assistant.call(DELETE, message_batch_id=other, save_results_to="x.jsonl")
+        upstream.let()
+        await assistant.call(SAVE, message_batch_id=batch, path="x.jsonl")
+    for said in (*refused, kept["message"]):
+        assert f"Another save is writing to {results / 'x.jsonl'} now" in said
+    assert kept["reason"] == "results_not_saved"
+    assert not deletes(sandbox)
+    assert [path.name for path in results.iterdir()] == ["x.jsonl"]
+
+
+async def test_four_saves_run_at_once_and_the_others_wait_for_their_turn(
+    connect: Connect, sandbox: Sandbox, clock: Clock, upstream: Feeding
+) -> None:
+    batches = [sandbox.add_batch(3, key=KEY) for _ in range(6)]
+    answers: list[dict[str, Any]] = []
+    async with connect(transport=upstream) as assistant:
+        for _ in range(2):
+            async with anyio.create_task_group() as tasks:
+
+                async def save(batch: str) -> None:
+                    answers.append(await assistant.call(SAVE, message_batch_id=batch))
+
+                for batch in batches:
+                    tasks.start_soon(save, batch)
+                await upstream.asked(4)
+                if not answers:
+                    await anyio.sleep(0.1)  # time for a fifth request that must not come
+                    assert len(upstream.ranges) == 4
+                    clock.advance(50)
+            upstream.let()
+    assert [answer["type"] for answer in answers[:6]] == ["message_batch_results_saving"] * 6
+    assert [answer["type"] for answer in answers[6:]] == ["message_batch_results_saved"] * 6
+    assert upstream.sent == 6 * len(upstream.whole)
+
+
+async def test_so_many_saves_that_nobody_can_mean_them_are_refused(
+    connect: Connect, sandbox: Sandbox, clock: Clock, upstream: Feeding
+) -> None:
+    batch = sandbox.add_batch(3, key=KEY)
+    async with connect(transport=upstream) as assistant:
+
+        async def save(number: int) -> None:
+            await assistant.call(SAVE, message_batch_id=batch, path=f"{number}.jsonl")
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(save, number)
+            await upstream.asked(4)
+            clock.advance(50)
+        said = await assistant.fail(SAVE, message_batch_id=batch, path="one-more.jsonl")
+    assert "Too many saves are under way" in said
+
+
+async def test_a_save_that_takes_hours_is_given_up(
+    connect: Connect, batch: str, upstream: Feeding, clock: Clock
+) -> None:
+    async with connect(transport=upstream) as assistant:
+        async with calling(assistant, SAVE, message_batch_id=batch):
+            await upstream.asked()
+        clock.advance(6 * 3600 + 1)
+        upstream.let(1)
+        said = await assistant.fail(SAVE, message_batch_id=batch)
+    assert "not whole after 6 hours" in said
+
+
+async def test_a_delete_whose_saving_takes_longer_than_a_call_deletes_nothing_and_the_same_call_ends_it(
+    connect: Connect, sandbox: Sandbox, batch: str, upstream: Feeding, clock: Clock, results: Path, era: str
+) -> None:
+    async with connect(era, transport=upstream) as assistant:
+        async with anyio.create_task_group() as tasks:
+
+            async def pass_50_seconds() -> None:
+                await upstream.asked()
+                clock.advance(50)
+
+            tasks.start_soon(pass_50_seconds)
+            kept = await assistant.call(DELETE, message_batch_id=batch, save_results_to="x.jsonl")
+        assert not deletes(sandbox)
+        upstream.let()
+        step = kept["next_steps"][0]
+        deleted = await assistant.call(step["tool"], **step["arguments"])
+    assert kept["reason"] == "results_not_saved"
+    assert "still being saved: 0 of 3 requests" in kept["message"]
+    assert "question" not in kept["message"]
+    assert step["arguments"] == {"message_batch_id": batch, "save_results_to": "x.jsonl"}
+    assert deleted["results_saved_to"] == str(results / "x.jsonl")
+    assert (results / "x.jsonl").read_bytes() == upstream.whole
+    assert upstream.sent == len(upstream.whole)
+
+
+async def test_where_the_caller_of_a_delete_is_gone_the_save_ends_and_nothing_else(
+    connect: Connect, sandbox: Sandbox, batch: str, upstream: Feeding, results: Path, era: str
+) -> None:
+    place = results / "x.jsonl"
+    async with connect(era, transport=upstream) as assistant:
+        async with calling(assistant, DELETE, message_batch_id=batch, save_results_to="x.jsonl"):
+            await upstream.asked()
+        upstream.let()
+        await until(place.exists)
+        saved = await assistant.call(SAVE, message_batch_id=batch, path="x.jsonl")
+        assert not deletes(sandbox)
+        deleted = await assistant.call(DELETE, message_batch_id=batch, save_results_to="x.jsonl")
+    assert saved["type"] == "message_batch_results_saved"
+    assert deleted["results_saved_to"] == str(place)
+    assert upstream.sent == len(upstream.whole)
+
+
+async def test_a_plain_delete_waits_for_a_save_of_the_same_batch_that_is_under_way(
+    connect: Connect, sandbox: Sandbox, batch: str, upstream: Feeding, clock: Clock, results: Path
+) -> None:
+    async with connect(transport=upstream) as assistant:
+        async with calling(assistant, SAVE, message_batch_id=batch, path="x.jsonl"):
+            await upstream.asked()
+        async with anyio.create_task_group() as tasks:
+
+            async def pass_50_seconds() -> None:
+                await anyio.sleep(0.1)
+                clock.advance(50)
+
+            tasks.start_soon(pass_50_seconds)
+            kept = await assistant.call(DELETE, message_batch_id=batch)
+        assert not deletes(sandbox)
+        upstream.let()
+        step = kept["next_steps"][0]
+        deleted = await assistant.call(step["tool"], **step["arguments"])
+    assert kept["reason"] == "results_not_saved"
+    assert deleted["results_saved_to"] == str(results / "x.jsonl")
+
+
+async def test_a_choice_to_save_first_is_kept_in_the_next_call_though_the_question_is_asked_again(
+    sandbox: Sandbox, batch: str, upstream: Feeding, clock: Clock, results: Path, era: str
+) -> None:
+    def choosing(choice: str) -> Any:
+        return lambda _: {"result": {"action": "accept", "content": {"choice": choice}}}
+
+    server = create_server(Settings.load(api_key=KEY), transport=upstream, clock=clock)
+    async with over_streams(server, era, {"elicitation": {}}) as raw:
+        async with anyio.create_task_group() as tasks:
+
+            async def pass_50_seconds() -> None:
+                await upstream.asked()
+                clock.advance(50)
+
+            tasks.start_soon(pass_50_seconds)
+            said = await raw.call(DELETE, {"message_batch_id": batch}, choosing("save, then delete"))
+        assert said is not None
+        kept = said["result"]["structuredContent"]
+        upstream.let()
+        done = await raw.call(DELETE, kept["next_steps"][0]["arguments"], choosing("delete"))
+    assert done is not None
+    assert kept["reason"] == "results_not_saved"
+    assert "The question is asked again then" in kept["message"]
+    assert len(raw.asked) == 2
+    assert done["result"]["structuredContent"]["results_saved_to"] == str(results / f"{batch}.jsonl")
+    assert upstream.sent == len(upstream.whole)
+    assert deletes(sandbox) == 1
+
+
+async def test_on_a_slow_line_progress_is_told_every_second_though_little_has_come(
+    connect: Connect, sandbox: Sandbox, clock: Clock
+) -> None:
+    upstream = Feeding(sandbox, [line("a"), line("b"), line("c")])
+    batch = sandbox.add_batch(3, key=KEY)
+    async with connect(transport=upstream) as assistant, calling(assistant, SAVE, message_batch_id=batch) as told:
+        await upstream.asked()
+        clock.advance(1)
+        upstream.let(1)
+        await told_of(told, len(upstream.lines[0]))
