@@ -19,7 +19,7 @@ from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.results.errors import SaveFailed, SaveProblem
 from mcp_batch_tools.results.formats import Writer, writer_for
 from mcp_batch_tools.results.lines import InvalidLine
-from mcp_batch_tools.results.parts import keep_or_remove_part, open_part, part_of, sweep_parts
+from mcp_batch_tools.results.parts import keep_or_remove_part, last_line_break, open_part, part_of, sweep_parts
 from mcp_batch_tools.results.pieces import batched
 from mcp_batch_tools.results.publishing import make_folders, publish, size_of
 from mcp_batch_tools.results.summary import ResultSummary, ResultValidator
@@ -134,7 +134,6 @@ class _Download:
         self._received = 0
         self._synced = 0
         self._length: int | None = None
-        self._arrived_before = False
 
     def close(self) -> None:
         """Write nothing more."""
@@ -145,17 +144,17 @@ class _Download:
         problem: SaveProblem
         cause: Exception
         breaks = wrong = 0
-        await anyio.to_thread.run_sync(self._take_what_is_there)
+        if _can_resume(self.place):
+            await anyio.to_thread.run_sync(self._take_what_is_there)
         for _ in range(_MOST_REQUESTS):
             before = self._received
             try:
-                if not self._arrived_before:
-                    await self._request()
+                await self._request()
                 return await anyio.to_thread.run_sync(self._finish)
             except InvalidLine as error:
                 # Once may be an accident on the way, or two parts that did not fit together.
                 problem, cause = "not_results", error
-                wrong += not self._arrived_before
+                wrong += 1
                 if wrong < _MOST_WRONG:
                     self._start_over()
             except NoResponse as error:
@@ -175,8 +174,11 @@ class _Download:
     def _take_what_is_there(self) -> None:
         """Check and hash what an earlier save left, as if it arrived now; where any of it is wrong, none of it counts.
 
-        All of it may be there, where that save was stopped just before the end.
+        The last whole line is taken for one that is not complete: it must come again, which shows that the rest
+        belongs to what is there.
         """
+        self.file.truncate(last_line_break(self.file))
+        self.file.seek(0)
         try:
             while piece := self.file.read(_AT_ONCE):
                 self._writer.resume(piece)
@@ -184,7 +186,6 @@ class _Download:
                 self._received += len(piece)
         except InvalidLine:
             self._start_over()
-        self._arrived_before = self._received > 0 and self._validator.has_all_lines
 
     async def _request(self) -> None:
         """One request, to its end; what arrives before a break counts.

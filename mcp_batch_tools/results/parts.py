@@ -17,6 +17,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_
 _NAME = re.compile(r".+\.(jsonl|jsonl\.gz|parquet)\.[0-9a-f]{8}\.part", re.DOTALL)
 _KEPT = timedelta(days=1)
 """How long a part is kept that nobody comes back to. A save is given up long before, and writes all the time."""
+_AT_ONCE = 1024 * 1024
 _MOST_TRIES = 10
 """Each but the last finds a file that another server has just finished, or that cannot be gone on with."""
 
@@ -88,6 +89,19 @@ def _can_be_used(file: BufferedRandom, part: Path) -> bool:
     if not ours:
         part.unlink()
     return ours
+
+
+def last_line_break(file: BufferedRandom) -> int:
+    """How many bytes there are before the last line break; 0 where there is none."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(end - _AT_ONCE, 0)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found
+        end = start
+    return 0
 
 
 def keep_or_remove_part(part: Path) -> str | None:

@@ -77,11 +77,6 @@ class ResultValidator:
         """The line that is not complete yet."""
         return self._splitter.rest
 
-    @property
-    def has_all_lines(self) -> bool:
-        """Whether there are as many lines as the batch has requests, and nothing after them."""
-        return self.summary.lines == self._total and not self.rest
-
     def feed(self, piece: bytes) -> list[bytes]:
         """The lines that are complete now.
 

@@ -41,21 +41,37 @@ def deletes(sandbox: Sandbox) -> int:
     return sum(received.method == "DELETE" for received in sandbox.received)
 
 
+class Waiting:
+    """A call that waits for its answer, and the bytes that it was told as progress."""
+
+    def __init__(self, assistant: Assistant, tool: str, arguments: dict[str, Any]) -> None:
+        self.bytes = 0.0
+        self.call = asyncio.create_task(assistant.client.call_tool(tool, arguments, progress_callback=self._progress))
+
+    async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
+        assert progress > self.bytes
+        self.bytes = progress
+
+    async def told(self, size: int) -> None:
+        """Wait until it was told of so many bytes."""
+        await until(lambda: self.bytes >= size)
+
+    async def answer(self) -> dict[str, Any]:
+        facts: dict[str, Any] | None = (await self.call).structured_content
+        assert facts is not None
+        return facts
+
+
 @asynccontextmanager
-async def calling(assistant: Assistant, tool: str, **arguments: Any) -> AsyncIterator[list[float]]:
-    """A call that is given up in the end; gives the bytes that it was told as progress."""
-    told: list[float] = []
-
-    async def progress(progress: float, total: float | None, message: str | None) -> None:
-        told.append(progress)
-
-    call = asyncio.create_task(assistant.client.call_tool(tool, arguments, progress_callback=progress))
+async def calling(assistant: Assistant, tool: str, **arguments: Any) -> AsyncIterator[Waiting]:
+    """A call that is given up in the end."""
+    waiting = Waiting(assistant, tool, arguments)
     try:
-        yield told
+        yield waiting
     finally:
-        call.cancel()
+        waiting.call.cancel()
         with suppress(asyncio.CancelledError):
-            await call
+            await waiting.call
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -64,21 +80,17 @@ async def until(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.001)
 
 
-async def told_of(told: list[float], size: int) -> None:
-    await until(lambda: bool(told) and told[-1] >= size)
-
-
 async def test_a_save_goes_on_when_its_caller_is_gone_and_the_next_call_joins_it(
     connect: Connect, batch: str, upstream: Feeding, results: Path, era: str
 ) -> None:
     async with connect(era, transport=upstream) as assistant:
-        async with calling(assistant, SAVE, message_batch_id=batch) as told:
+        async with calling(assistant, SAVE, message_batch_id=batch) as call:
             upstream.let(1)
-            await told_of(told, len(upstream.lines[0]))
-        async with calling(assistant, SAVE, message_batch_id=batch) as told:
-            await told_of(told, len(upstream.lines[0]))  # at once: it is told how far the other has come
+            await call.told(len(upstream.lines[0]))
+        async with calling(assistant, SAVE, message_batch_id=batch) as call:
+            await call.told(len(upstream.lines[0]))  # at once: it is told how far the other has come
             upstream.let(2)
-            await told_of(told, len(upstream.lines[0]) * 2)
+            await call.told(len(upstream.lines[0]) * 2)
         upstream.let()
         answer = await assistant.call(SAVE, message_batch_id=batch)
         again = await assistant.call(SAVE, message_batch_id=batch, overwrite=True)
@@ -94,17 +106,14 @@ async def test_a_save_goes_on_when_its_caller_is_gone_and_the_next_call_joins_it
 async def test_a_call_answers_after_50_seconds_how_far_the_save_has_come_and_with_the_same_call(
     connect: Connect, batch: str, upstream: Feeding, results: Path, clock: Clock, arguments: dict[str, Any]
 ) -> None:
-    async with connect(transport=upstream) as assistant, anyio.create_task_group() as tasks:
-
-        async def pass_50_seconds() -> None:
+    async with connect(transport=upstream) as assistant:
+        async with calling(assistant, SAVE, message_batch_id=batch, **arguments) as call:
             await upstream.asked()
-            upstream.let(1)
             clock.advance(49)
-            await anyio.sleep(0.5)  # a call that ended too early would have ended by now
+            upstream.let(1)
+            await call.told(len(upstream.lines[0]))  # it waits
             clock.advance(1)
-
-        tasks.start_soon(pass_50_seconds)
-        answer = await assistant.call(SAVE, message_batch_id=batch, **arguments)
+            answer = await call.answer()
         step = answer["next_steps"][0]
         upstream.let()
         saved = await assistant.call(step["tool"], **step["arguments"])
@@ -212,9 +221,9 @@ async def test_four_saves_run_at_once_and_the_others_wait_for_their_turn(
                     tasks.start_soon(save, batch)
                 await upstream.asked(4)
                 if not answers:
-                    await anyio.sleep(0.1)  # time for a fifth request that must not come
-                    assert len(upstream.ranges) == 4
                     clock.advance(50)
+            if len(answers) == 6:
+                assert len(upstream.ranges) == 4
             upstream.let()
     assert [answer["type"] for answer in answers[:6]] == ["message_batch_results_saving"] * 6
     assert [answer["type"] for answer in answers[6:]] == ["message_batch_results_saved"] * 6
@@ -255,14 +264,10 @@ async def test_a_delete_whose_saving_takes_longer_than_a_call_deletes_nothing_an
     connect: Connect, sandbox: Sandbox, batch: str, upstream: Feeding, clock: Clock, results: Path, era: str
 ) -> None:
     async with connect(era, transport=upstream) as assistant:
-        async with anyio.create_task_group() as tasks:
-
-            async def pass_50_seconds() -> None:
-                await upstream.asked()
-                clock.advance(50)
-
-            tasks.start_soon(pass_50_seconds)
-            kept = await assistant.call(DELETE, message_batch_id=batch, save_results_to="x.jsonl")
+        async with calling(assistant, DELETE, message_batch_id=batch, save_results_to="x.jsonl") as call:
+            await upstream.asked()
+            clock.advance(50)
+            kept = await call.answer()
         assert not deletes(sandbox)
         upstream.let()
         step = kept["next_steps"][0]
@@ -299,14 +304,11 @@ async def test_a_plain_delete_waits_for_a_save_of_the_same_batch_that_is_under_w
     async with connect(transport=upstream) as assistant:
         async with calling(assistant, SAVE, message_batch_id=batch, path="x.jsonl"):
             await upstream.asked()
-        async with anyio.create_task_group() as tasks:
-
-            async def pass_50_seconds() -> None:
-                await anyio.sleep(0.1)
-                clock.advance(50)
-
-            tasks.start_soon(pass_50_seconds)
-            kept = await assistant.call(DELETE, message_batch_id=batch)
+        async with calling(assistant, DELETE, message_batch_id=batch) as call:
+            upstream.let(1)
+            await call.told(len(upstream.lines[0]))
+            clock.advance(50)
+            kept = await call.answer()
         assert not deletes(sandbox)
         upstream.let()
         step = kept["next_steps"][0]
@@ -349,8 +351,8 @@ async def test_on_a_slow_line_progress_is_told_every_second_though_little_has_co
 ) -> None:
     upstream = Feeding(sandbox, [line("a"), line("b"), line("c")])
     batch = sandbox.add_batch(3, key=KEY)
-    async with connect(transport=upstream) as assistant, calling(assistant, SAVE, message_batch_id=batch) as told:
+    async with connect(transport=upstream) as assistant, calling(assistant, SAVE, message_batch_id=batch) as call:
         await upstream.asked()
         clock.advance(1)
         upstream.let(1)
-        await told_of(told, len(upstream.lines[0]))
+        await call.told(len(upstream.lines[0]))
