@@ -1,7 +1,10 @@
 """What is left of a save when its server ends, and what the next server makes of it."""
 
+import hashlib
 import os
+import signal
 import stat
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +15,10 @@ from mcp_batch_tools.sandbox import Clock, Sandbox
 from tests.conftest import KEY, Connect
 from tests.results.test_saving import calling
 from tests.support.feeding import Feeding, long_lines
+from tests.support.pacing import Pacing
+from tests.support.processes import started
 from tests.support.results import line
+from tests.support.serving import served
 
 pytestmark = pytest.mark.anyio
 SAVE = "save_message_batch_results"
@@ -173,3 +179,35 @@ async def test_parts_that_nobody_came_back_to_for_a_day_are_removed_and_nothing_
         await assistant.call(SAVE, message_batch_id=batch)
     assert {path.name for path in place.parent.iterdir()} == {place.name, *(path.name for path in kept)}
     assert upstream.ranges == [f"bytes={len(LINES[0])}-"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, None], ids=["killed", "terminated", "end of input"])
+def test_what_a_server_process_left_is_gone_on_with_by_the_next_one(results: Path, how: signal.Signals | None) -> None:
+    upstream = Pacing(ranges=True, before=5_000_000)
+    batch = upstream.add_batch(4000, key=KEY, text_characters=2000)
+    with served(upstream) as address:
+        with started(address) as server:
+            asked = {"name": SAVE, "arguments": {"message_batch_id": batch}}
+            server.send({"jsonrpc": "2.0", "id": 99, "method": "tools/call", "params": asked})
+            part = part_of(results / f"{batch}.jsonl", batch)
+            deadline = time.monotonic() + 60
+            while not (part.exists() and part.stat().st_size > 2_000_000) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if how is None:
+                assert server.finish()[0] == 0
+            else:
+                server.process.send_signal(how)
+                server.process.wait(60)
+        left = part.read_bytes()
+        upstream.bytes_per_second = 1e9
+        with started(address) as server:
+            answer = server.call(SAVE, message_batch_id=batch)["structuredContent"]
+    assert len(left) > 2_000_000
+    assert answer["lines"] == {"succeeded": 4000}
+    content = (results / f"{batch}.jsonl").read_bytes()
+    assert content.startswith(left)
+    assert answer["sha256"] == hashlib.sha256(content).hexdigest()
+    offset = left.rfind(b"\n", 0, left.rfind(b"\n")) + 1
+    assert upstream.ranges == [None, f"bytes={offset}-"]
+    assert [path.name for path in results.iterdir()] == [f"{batch}.jsonl"]

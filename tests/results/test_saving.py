@@ -8,14 +8,17 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp import Client
 
 from mcp_batch_tools.sandbox import Clock, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
-from tests.conftest import KEY, Assistant, Connect
+from tests.conftest import ERAS, KEY, Assistant, Connect
 from tests.support.feeding import Feeding, long_lines
+from tests.support.pacing import Pacing
 from tests.support.raw import over_streams
 from tests.support.results import line
+from tests.support.serving import served
 
 pytestmark = pytest.mark.anyio
 SAVE = "save_message_batch_results"
@@ -356,3 +359,25 @@ async def test_on_a_slow_line_progress_is_told_every_second_though_little_has_co
         clock.advance(1)
         upstream.let(1)
         await call.told(len(upstream.lines[0]))
+
+
+@pytest.mark.slow
+async def test_a_client_that_gives_up_again_and_again_gets_the_whole_file_and_each_byte_is_downloaded_once(
+    results: Path, era: str
+) -> None:
+    upstream = Pacing(ranges=False, bytes_per_second=5_000_000)
+    batch = upstream.add_batch(8000, key=KEY, text_characters=1500)
+    calls = 0
+    with served(upstream) as address:
+        server = create_server(Settings.load(api_key=KEY, base_url=address))
+        async with Client(server, mode=ERAS[era]) as client:
+            answer = None
+            while answer is None and calls < 100:
+                calls += 1
+                with anyio.move_on_after(0.4):
+                    answer = await Assistant(client).call(SAVE, message_batch_id=batch)
+    assert answer is not None
+    assert answer["lines"] == {"succeeded": 8000}
+    assert calls > 3
+    assert upstream.ranges == [None]
+    assert upstream.sent == (results / f"{batch}.jsonl").stat().st_size == answer["bytes"]
