@@ -1,9 +1,11 @@
 """What is left of a save when its server ends, and what the next server makes of it."""
 
+import errno
 import hashlib
 import os
 import signal
 import stat
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -150,6 +152,41 @@ async def test_a_link_with_the_name_of_a_part_is_not_followed(
     async with connect(transport=upstream) as assistant:
         await assistant.fail(SAVE, message_batch_id=batch)
     assert target.read_text() == "of the user"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="owners of POSIX")
+async def test_what_another_user_left_is_not_gone_on_with(
+    connect: Connect, sandbox: Sandbox, batch: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = Feeding(sandbox, LINES, ranges=True)
+    upstream.let()
+    part_of(place, batch).write_bytes(LINES[0] + LINES[1])
+    monkeypatch.setattr(os, "geteuid", iter([os.geteuid() + 1, os.geteuid()]).__next__)
+    async with connect(transport=upstream) as assistant:
+        await assistant.call(SAVE, message_batch_id=batch)
+    assert upstream.ranges == [None]
+    assert place.read_bytes() == WHOLE
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
+async def test_where_the_file_system_knows_no_locks_a_save_has_a_part_of_its_own(
+    connect: Connect, sandbox: Sandbox, batch: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    upstream = Feeding(sandbox, LINES, ranges=True)
+    upstream.let()
+    left = part_of(place, batch)
+    left.write_bytes(LINES[0] + LINES[1])
+    monkeypatch.setattr(fcntl, "flock", flock)
+    async with connect(transport=upstream) as assistant:
+        await assistant.call(SAVE, message_batch_id=batch)
+    assert upstream.ranges == [None]
+    assert place.read_bytes() == WHOLE
+    assert left.read_bytes() == LINES[0] + LINES[1]
 
 
 async def test_parts_that_nobody_came_back_to_for_a_day_are_removed_and_nothing_else(
