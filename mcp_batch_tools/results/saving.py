@@ -12,13 +12,13 @@ from mcp_batch_tools.clock import Clock
 from mcp_batch_tools.results.errors import SaveFailed
 
 _AT_ONCE = 4
-"""Downloads at the same time; more share the same line and disk. The others wait for their turn."""
+"""Downloads at the same time: more would only share the same line and disk. The others wait for their turn."""
 _MOST = 50
 """Saves under way or waiting. Nobody asks for so many on purpose."""
 _LONGEST = 6 * 3600.0
 """Seconds. The largest results are some 10 GB, which is 500 kB a second: a download that is slower is hopeless."""
-_FAILURE_KEPT = 600.0
-"""Seconds that a failure waits for somebody to tell it to. Later it says nothing about a new try."""
+_OUTCOME_KEPT = 600.0
+"""Seconds that an outcome waits for somebody to tell it to. Later a failure says nothing about a new try."""
 _LOOK_AGAIN = 0.25
 """Seconds of real time between two looks at the clock, which may be one that a test moves."""
 
@@ -33,23 +33,38 @@ class Progress(NamedTuple):
     lines: int = 0
 
 
+def _identity(path: Path) -> object:
+    """What changes with every change of a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 Work = Callable[[Callable[[int, int | None, int], None]], Awaitable[T]]
 """What saves; it is given a function to tell its progress by."""
 
 
 @dataclass
 class _Save(Generic[T]):
-    """One file on its way. `callers` wait for it; `ended_at` is by the clock."""
+    """One file on its way, since its first bytes came at `started`; `file` is what had the name when it ended."""
 
     message_batch_id: str
     overwrite: bool
-    started: float
+    started: float | None = None
     progress: Progress = field(default_factory=Progress)
     changed: anyio.Event = field(default_factory=anyio.Event)
     callers: int = 0
     ended_at: float | None = None
     saved: T | None = None
     failure: Exception | None = None
+    file: object = None
+
+    def can_be_told(self, message_batch_id: str, overwrite: bool, file: object) -> bool:
+        """Whether what came of it is the answer to this call, where `file` is what has the name now."""
+        same = self.message_batch_id == message_batch_id
+        return same and (overwrite <= self.overwrite if self.failure is not None else file == self.file)
 
     def change(self) -> None:
         """Wake the callers."""
@@ -63,8 +78,9 @@ class Saves:
     def __init__(self, tasks: TaskGroup, clock: Clock) -> None:
         self._tasks = tasks
         self._clock = clock
-        self._turn = anyio.Semaphore(_AT_ONCE)
         self._saves: dict[Path, _Save[Any]] = {}
+        self.turn = anyio.Semaphore(_AT_ONCE)
+        """To be held by work while it downloads."""
 
     def under_way(self, message_batch_id: str) -> str | None:
         """A file that the results of this batch are being saved to."""
@@ -85,7 +101,8 @@ class Saves:
     ) -> T | Progress:
         """What `work` returns, begun now or joined; how far it has come, where that takes until `until` by the clock.
 
-        `report` is called on the way. A failure that nobody waited for is raised once, then the work is begun anew.
+        `report` is called on the way. What came of work that nobody waited for is told once; a file that has changed
+        since then does not count.
 
         Raises:
             SaveFailed: another save writes to this file, or too many are under way.
@@ -112,15 +129,17 @@ class Saves:
     def _begun(self, place: Path, message_batch_id: str, overwrite: bool, work: Work[T]) -> _Save[T]:
         now = self._clock.monotonic()
         for path, old in list(self._saves.items()):
-            other = path == place and (old.message_batch_id != message_batch_id or overwrite > old.overwrite)
-            if old.ended_at is None and other:
-                raise SaveFailed("being_saved", path=str(place))
-            if old.ended_at is not None and (other or now - old.ended_at > _FAILURE_KEPT):
+            if old.ended_at is None:
+                if path == place and (old.message_batch_id != message_batch_id or overwrite > old.overwrite):
+                    raise SaveFailed("being_saved", path=str(place))
+            elif now - old.ended_at > _OUTCOME_KEPT or (
+                path == place and not old.can_be_told(message_batch_id, overwrite, _identity(place))
+            ):
                 del self._saves[path]
         if place not in self._saves:
-            if len(self._saves) >= _MOST:
+            if sum(save.ended_at is None for save in self._saves.values()) >= _MOST:
                 raise SaveFailed("too_many", path=str(place))
-            self._saves[place] = _Save(message_batch_id, overwrite, now)
+            self._saves[place] = _Save(message_batch_id, overwrite)
             self._tasks.start_soon(self._run, place, self._saves[place], work)
         return self._saves[place]
 
@@ -133,21 +152,22 @@ class Saves:
 
     async def _run(self, place: Path, save: _Save[T], work: Work[T]) -> None:
         def note(size: int, length: int | None, lines: int) -> None:
-            if self._clock.monotonic() - save.started > _LONGEST:
+            now = self._clock.monotonic()
+            save.started = now if save.started is None else save.started
+            if now - save.started > _LONGEST:
                 raise SaveFailed("too_slow", path=str(place))
             save.progress = Progress(size, length, lines)
             save.change()
 
         save.failure = SaveFailed("stopped", path=str(place))
         try:
-            async with self._turn:
-                save.started = self._clock.monotonic()
-                save.saved = await work(note)
+            save.saved = await work(note)
             save.failure = None
         except Exception as error:  # noqa: BLE001  raised where somebody waits for it
             save.failure = error
         finally:
             save.ended_at = self._clock.monotonic()
-            if save.failure is None or save.callers:  # who comes later finds the file, or was not meant by the failure
+            if save.callers:
                 del self._saves[place]
+            save.file = _identity(place)
             save.change()

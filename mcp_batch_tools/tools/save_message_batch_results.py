@@ -197,10 +197,12 @@ async def _save(
     app: App, batch: MessageBatch, place: "Path", prices: Prices, report: Report, *, overwrite: bool
 ) -> Saved:
     """Save, remember that it was saved, and tell what is in the file."""
-    before = await _saved_before(app, batch, place)
-    saved = before or await save_results(
-        app.client, batch, place, overwrite=overwrite, report=report, redact=app.settings.redact
-    )
+    saved = before = await _saved_before(app, batch, place)
+    if saved is None:
+        async with app.saves.turn:
+            saved = await save_results(
+                app.client, batch, place, overwrite=overwrite, report=report, redact=app.settings.redact
+            )
     tokens, cost = _priced(saved.summary, prices)
     how = "The same file was there already" if saved.already else "Saved and checked"
     message = f"{how}: {saved.summary.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,28 @@ async def test_a_failure_that_is_old_says_nothing_any_more(
     assert saved["type"] == "message_batch_results_saved"
 
 
+@pytest.mark.parametrize("change", ["gone", "other"])
+async def test_a_file_that_changed_after_nobody_waited_for_its_end_is_not_told_to_be_saved(
+    connect: Connect, batch: str, upstream: Feeding, results: Path, change: str
+) -> None:
+    place = results / f"{batch}.jsonl"
+    async with connect(transport=upstream) as assistant:
+        async with calling(assistant, SAVE, message_batch_id=batch):
+            await upstream.asked()
+        upstream.let()
+        while "results_saved_to" not in await assistant.call("get_message_batch", message_batch_id=batch):
+            pass
+        if change == "gone":
+            place.unlink()
+            saved = await assistant.call(SAVE, message_batch_id=batch)
+            assert saved["already_saved"] is False
+        else:
+            place.write_bytes(b"x" * place.stat().st_size)
+            assert "holds something else" in await assistant.fail(SAVE, message_batch_id=batch)
+            await assistant.call(SAVE, message_batch_id=batch, overwrite=True)
+    assert place.read_bytes() == upstream.whole
+
+
 async def test_a_file_that_is_being_saved_to_is_refused_to_every_other_save(
     connect: Connect, sandbox: Sandbox, batch: str, upstream: Feeding, results: Path
 ) -> None:
@@ -231,6 +253,21 @@ async def test_four_saves_run_at_once_and_the_others_wait_for_their_turn(
     assert [answer["type"] for answer in answers[:6]] == ["message_batch_results_saving"] * 6
     assert [answer["type"] for answer in answers[6:]] == ["message_batch_results_saved"] * 6
     assert upstream.sent == 6 * len(upstream.whole)
+
+
+async def test_a_file_that_is_there_already_needs_no_turn(
+    connect: Connect, sandbox: Sandbox, batch: str, upstream: Feeding
+) -> None:
+    others = [sandbox.add_batch(3, key=KEY) for _ in range(4)]
+    upstream.let()
+    async with connect(transport=upstream) as assistant, AsyncExitStack() as calls:
+        await assistant.call(SAVE, message_batch_id=batch, path="x.jsonl")
+        upstream.let(0)
+        for other in others:
+            await calls.enter_async_context(calling(assistant, SAVE, message_batch_id=other))
+        await upstream.asked(5)
+        deleted = await assistant.call(DELETE, message_batch_id=batch, save_results_to="x.jsonl")
+    assert deleted["type"] == "message_batch_deleted"
 
 
 async def test_so_many_saves_that_nobody_can_mean_them_are_refused(
@@ -293,10 +330,11 @@ async def test_where_the_caller_of_a_delete_is_gone_the_save_ends_and_nothing_el
             await upstream.asked()
         upstream.let()
         await until(place.exists)
+        assert not deletes(sandbox)
         saved = await assistant.call(SAVE, message_batch_id=batch, path="x.jsonl")
         assert not deletes(sandbox)
         deleted = await assistant.call(DELETE, message_batch_id=batch, save_results_to="x.jsonl")
-    assert saved["type"] == "message_batch_results_saved"
+    assert saved["already_saved"] is False  # the answer that nobody waited for
     assert deleted["results_saved_to"] == str(place)
     assert upstream.sent == len(upstream.whole)
 
