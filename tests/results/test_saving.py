@@ -292,10 +292,11 @@ async def test_a_save_that_takes_hours_is_given_up(
     connect: Connect, batch: str, upstream: Feeding, clock: Clock
 ) -> None:
     async with connect(transport=upstream) as assistant:
-        async with calling(assistant, SAVE, message_batch_id=batch):
-            await upstream.asked()
+        async with calling(assistant, SAVE, message_batch_id=batch) as call:
+            upstream.let(1)
+            await call.told(len(upstream.lines[0]))
         clock.advance(6 * 3600 + 1)
-        upstream.let(1)
+        upstream.let(2)
         said = await assistant.fail(SAVE, message_batch_id=batch)
     assert "not whole after 6 hours" in said
 
