@@ -108,7 +108,7 @@ async def _retrieve(app: App, message_batch_id: str) -> MessageBatch | Deleted:
         return await app.client.retrieve(message_batch_id)
     except ApiError as error:
         if error.gone and await complete_open_receipts(app, "delete", message_batch_id, "done"):
-            return _deleted(message_batch_id)
+            return Deleted(id=message_batch_id, type="message_batch_deleted")
         raise
 
 
@@ -237,10 +237,9 @@ class _Delete:
             return _not_deleted(batch, "results_not_saved", explain(error, call), [])
         if isinstance(saved, Saved):
             return saved.path
-        why = guidance.not_saved_yet_message(saved.message, asked=granted.question is not None)
-        return _not_deleted(
-            batch, "results_not_saved", why, [delete_step(batch.id, self.save_results_to or saved.path)]
-        )
+        message = guidance.not_saved_yet_message(saved.message, asked=granted.question is not None)
+        again = delete_step(batch.id, self.save_results_to or saved.path)
+        return _not_deleted(batch, "results_not_saved", message, [again])
 
     async def _changed(self, batch: MessageBatch, granted: Granted) -> NotDeleted | None:
         """Why the consent does not hold any more; None where batch and saved file are as the question named them."""
@@ -256,7 +255,7 @@ class _Delete:
     def answered_before(self, earlier: AnsweredBefore) -> NotDeleted | Deleted:
         """What came of the first answer to a question; nothing is done on another one."""
         if earlier.outcome == "done":
-            return _deleted(self.message_batch_id)
+            return Deleted(id=self.message_batch_id, type="message_batch_deleted")
         named = DeleteFacts(**earlier.question.facts)
         reason: Reason = "answered_before"
         message, steps = nothing_done_message("delete"), [self.again()]
@@ -283,10 +282,6 @@ class _Delete:
         steps = steps_to_delete(batch, Goal(self.save_results_to), self.caller.patience)
         reason = reasons.get(batch.processing_status, "unknown_status")
         return _not_deleted(batch, reason, guidance.not_ended_message(batch), steps)
-
-
-def _deleted(message_batch_id: str) -> Deleted:
-    return Deleted(id=message_batch_id, type="message_batch_deleted")
 
 
 def _not_deleted(batch: MessageBatch, reason: Reason, message: str, steps: list[NextStep]) -> NotDeleted:
