@@ -267,6 +267,10 @@ def guided() -> Iterator[tuple[str, str]]:
     for batch in batches():
         if not batch.ended:
             yield "delete", guidance.not_ended_message(batch)
+    saving = guidance.saving_message(1234, 100_000, 5_678_901)
+    yield "save_results", saving
+    for asked in (False, True):
+        yield "delete", guidance.not_saved_yet_message(saving, asked=asked)
     yield "delete", guidance.SAVED_FILE_CHANGED
     yield "delete", guidance.results_gone_message(batches()[-1])
     yield "delete, by the clock", guidance.results_gone_message(batches()[-1].model_copy(update={"archived_at": None}))
