@@ -82,10 +82,11 @@ class Saves:
         self.turn = anyio.Semaphore(_AT_ONCE)
         """To be held by work while it downloads."""
 
-    def under_way(self, message_batch_id: str) -> str | None:
-        """A file that the results of this batch are being saved to."""
+    def unfinished(self, message_batch_id: str) -> str | None:
+        """A file that the results of this batch are being saved to, or could not be, which nobody has been told yet."""
+        self._forget_old()
         for path, save in self._saves.items():
-            if save.message_batch_id == message_batch_id and save.ended_at is None:
+            if save.message_batch_id == message_batch_id and (save.ended_at is None or save.failure is not None):
                 return str(path)
         return None
 
@@ -127,21 +128,25 @@ class Saves:
             save.callers -= 1
 
     def _begun(self, place: Path, message_batch_id: str, overwrite: bool, work: Work[T]) -> _Save[T]:
-        now = self._clock.monotonic()
-        for path, old in list(self._saves.items()):
-            if old.ended_at is None:
-                if path == place and (old.message_batch_id != message_batch_id or overwrite > old.overwrite):
-                    raise SaveFailed("being_saved", path=str(place))
-            elif now - old.ended_at > _OUTCOME_KEPT or (
-                path == place and not old.can_be_told(message_batch_id, overwrite, _identity(place))
-            ):
-                del self._saves[path]
+        self._forget_old()
+        old = self._saves.get(place)
+        if old is not None and old.ended_at is not None:
+            if not old.can_be_told(message_batch_id, overwrite, _identity(place)):
+                del self._saves[place]
+        elif old is not None and (old.message_batch_id != message_batch_id or overwrite > old.overwrite):
+            raise SaveFailed("being_saved", path=str(place))
         if place not in self._saves:
             if sum(save.ended_at is None for save in self._saves.values()) >= _MOST:
                 raise SaveFailed("too_many", path=str(place))
             self._saves[place] = _Save(message_batch_id, overwrite)
             self._tasks.start_soon(self._run, place, self._saves[place], work)
         return self._saves[place]
+
+    def _forget_old(self) -> None:
+        now = self._clock.monotonic()
+        for path, save in list(self._saves.items()):
+            if save.ended_at is not None and now - save.ended_at > _OUTCOME_KEPT:
+                del self._saves[path]
 
     def _outcome(self, place: Path, save: _Save[T]) -> T | Progress:
         if self._saves.get(place) is save:

@@ -204,7 +204,7 @@ class _Delete:
         if changed is not None:
             return await self.instead(granted, changed)
         saved_to = None
-        if self.save_results_to is not None or granted.save_first or self.app.saves.under_way(batch.id):
+        if self.save_results_to is not None or granted.save_first or self.app.saves.unfinished(batch.id):
             saved = await self._save(batch, granted)
             if isinstance(saved, NotDeleted):
                 return await self.instead(granted, saved)
@@ -229,12 +229,14 @@ class _Delete:
         """The path that all results are saved in now, or why they are not."""
         if not batch.readable:
             return _not_deleted(batch, "results_not_saved", guidance.results_gone_message(batch), [])
+        path = self.save_results_to or self.app.saves.unfinished(batch.id)
         try:
-            place = place_of(self.app, batch.id, self.save_results_to or self.app.saves.under_way(batch.id))
+            place = place_of(self.app, batch.id, path)
             saved = await save(self.app, self.caller, batch, place)
         except (BatchError, PathNotAllowed, SaveFailed, InvalidPrices) as error:
             call = Call("delete", {"message_batch_id": batch.id}, self.app.settings.key_source)
-            return _not_deleted(batch, "results_not_saved", explain(error, call), [])
+            steps = [] if path == self.save_results_to else [delete_step(batch.id, path)]
+            return _not_deleted(batch, "results_not_saved", explain(error, call), steps)
         if isinstance(saved, Saved):
             return saved.path
         message = guidance.not_saved_yet_message(saved.message, asked=granted.question is not None)

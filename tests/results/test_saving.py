@@ -359,6 +359,26 @@ async def test_a_plain_delete_waits_for_a_save_of_the_same_batch_that_is_under_w
     assert deleted["results_saved_to"] == str(results / "x.jsonl")
 
 
+async def test_a_plain_delete_is_told_of_a_save_that_failed_while_nobody_waited_and_is_led_to_save_again(
+    connect: Connect, sandbox: Sandbox, batch: str, upstream: Feeding, results: Path
+) -> None:
+    async with connect(transport=upstream) as assistant:
+        async with calling(assistant, SAVE, message_batch_id=batch, path="x.jsonl"):
+            await upstream.asked()
+        upstream.broken = True
+        upstream.let(0)
+        await until(lambda: not list(results.iterdir()))
+        kept = await assistant.call(DELETE, message_batch_id=batch)
+        assert not deletes(sandbox)
+        upstream.broken = False
+        upstream.let()
+        step = kept["next_steps"][0]
+        deleted = await assistant.call(step["tool"], **step["arguments"])
+    assert kept["reason"] == "results_not_saved"
+    assert "interrupted too many times" in kept["message"]
+    assert deleted["results_saved_to"] == str(results / "x.jsonl")
+
+
 async def test_a_choice_to_save_first_is_kept_in_the_next_call_though_the_question_is_asked_again(
     sandbox: Sandbox, batch: str, upstream: Feeding, clock: Clock, results: Path, era: str
 ) -> None:

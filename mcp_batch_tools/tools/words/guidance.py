@@ -146,7 +146,7 @@ def saving_message(lines: int, total: int, size: int) -> str:
     """How far a save has come that takes longer than a call."""
     return (
         f"The results are still being saved: {lines:,} of {requests(total)}, {size:,} bytes so far. This goes on while "
-        "nobody waits for it. Make the same call again to wait for the rest; it joins this save."
+        "nobody waits for it. Call again with the arguments in next_steps to wait for the rest; that joins this save."
     )
 
 
