@@ -130,14 +130,13 @@ async def test_a_name_that_a_killed_server_left_on_a_published_file_is_taken_awa
 ) -> None:
     upstream = Feeding(sandbox, LINES)
     upstream.let()
-    place.write_bytes(WHOLE)
+    other_order = LINES[1] + LINES[0] + LINES[2]
+    place.write_bytes(other_order)
     part_of(place, batch).hardlink_to(place)
-    before = place.stat()
     async with connect(transport=upstream) as assistant:
-        answer = await assistant.call(SAVE, message_batch_id=batch)
-    assert answer["already_saved"]
-    assert place.stat().st_ino == before.st_ino
-    assert place.read_bytes() == WHOLE
+        said = await assistant.fail(SAVE, message_batch_id=batch)
+    assert "holds something else" in said
+    assert place.read_bytes() == other_order
     assert [path.name for path in place.parent.iterdir()] == [place.name]
 
 
