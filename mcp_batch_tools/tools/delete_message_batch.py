@@ -2,27 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import CallToolResult
-from pydantic import Field
 
 from mcp_batch_tools.api.errors import ApiError, BatchError
 from mcp_batch_tools.api.models import MessageBatch, MessageBatchId, RequestCounts
-from mcp_batch_tools.errors import PathNotAllowed
+from mcp_batch_tools.errors import Failure, PathNotAllowed
 from mcp_batch_tools.pricing.errors import InvalidPrices
 from mcp_batch_tools.results.errors import SaveFailed
 from mcp_batch_tools.tools.acts import complete_open_receipts, receipt, verified_results
 from mcp_batch_tools.tools.answered import AlreadyAnswered, AnsweredBefore, Earlier, answer_before
 from mcp_batch_tools.tools.answers import (
-    Answer,
     Confirmation,
     Goal,
     NextStep,
-    TaggedAnswer,
-    Time,
     answer,
     delete_step,
     look_step,
@@ -30,9 +26,11 @@ from mcp_batch_tools.tools.answers import (
 )
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.consent import Consent, Decision, Granted, Refused, can_be_asked, facts_named
+from mcp_batch_tools.tools.deletion import DeleteAnswer, Deleted, NotDeleted, Reason, not_deleted
 from mcp_batch_tools.tools.facts import DeleteFacts, delete_facts
 from mcp_batch_tools.tools.made_here import reconcile_before_delete
-from mcp_batch_tools.tools.save_message_batch_results import Saved, SavePath, place_of, save
+from mcp_batch_tools.tools.places import SavePath, another_path, may_pass, place_of
+from mcp_batch_tools.tools.save_message_batch_results import Saved, save
 from mcp_batch_tools.tools.words import guidance
 from mcp_batch_tools.tools.words.calls import Call
 from mcp_batch_tools.tools.words.consent import (
@@ -46,45 +44,6 @@ from mcp_batch_tools.tools.words.consent import (
     nothing_done_message,
 )
 from mcp_batch_tools.tools.words.failures import explain
-
-
-class Deleted(Answer):
-    """The API's own object: the batch and its results are gone for good."""
-
-    id: str
-    type: Literal["message_batch_deleted"]
-    results_saved_to: str | None = None
-
-
-Reason = Literal[
-    "in_progress",
-    "canceling",
-    "unknown_status",
-    "declined",
-    "not_shown",
-    "cannot_ask",
-    "results_not_saved",
-    "changed",
-    "answered_before",
-]
-
-
-class NotDeleted(Answer):
-    """Nothing was changed, and how to get to the goal."""
-
-    id: str
-    type: Literal["message_batch_not_deleted"]
-    reason: Reason
-    processing_status: str
-    message: str
-    next_steps: list[NextStep]
-    request_counts: RequestCounts
-    created_at: Time
-    cancel_initiated_at: Time | None = None
-
-
-class DeleteAnswer(TaggedAnswer[Annotated[Deleted | NotDeleted, Field(discriminator="type")]]):
-    """The answer of `delete_message_batch`."""
 
 
 async def _look(
@@ -164,12 +123,12 @@ async def delete_message_batch(
         try:
             place_of(app, seen.id, save_results_to)
         except PathNotAllowed as error:
-            steps = [] if error.instead is None else [delete_step(seen.id, error.instead)]
-            return answer(_not_deleted(seen, "results_not_saved", explain(error, Call("delete")), steps))
+            steps = call.after_failed_save(error, save_results_to)
+            return answer(not_deleted(seen, "results_not_saved", explain(error, Call("delete")), steps))
     decision = await call.consent.decision(consent, DeleteFacts)
     if isinstance(decision, Refused):
         steps = [call.again(decision.confirmation)] if decision.confirmation else []
-        return answer(await call.instead(decision, _not_deleted(seen, decision.reason, decision.message, steps)))
+        return answer(await call.instead(decision, not_deleted(seen, decision.reason, decision.message, steps)))
     try:
         return answer(await call.delete(seen, decision))
     except AlreadyAnswered as error:
@@ -228,20 +187,26 @@ class _Delete:
     async def _save(self, batch: MessageBatch, granted: Granted) -> str | NotDeleted:
         """The path that all results are saved in now, or why they are not."""
         if not batch.readable:
-            return _not_deleted(batch, "results_not_saved", guidance.results_gone_message(batch), [])
+            return not_deleted(batch, "results_not_saved", guidance.results_gone_message(batch), [])
         path = self.save_results_to or self.app.saves.unfinished(batch.id)
         try:
             place = place_of(self.app, batch.id, path)
             saved = await save(self.app, self.caller, batch, place)
         except (BatchError, PathNotAllowed, SaveFailed, InvalidPrices) as error:
             call = Call("delete", {"message_batch_id": batch.id}, self.app.settings.key_source)
-            steps = [] if path == self.save_results_to else [delete_step(batch.id, path)]
-            return _not_deleted(batch, "results_not_saved", explain(error, call), steps)
+            return not_deleted(batch, "results_not_saved", explain(error, call), self.after_failed_save(error, path))
         if isinstance(saved, Saved):
             return saved.path
         message = guidance.not_saved_yet_message(saved.message, asked=granted.question is not None)
         again = delete_step(batch.id, self.save_results_to or saved.path)
-        return _not_deleted(batch, "results_not_saved", message, [again])
+        return not_deleted(batch, "results_not_saved", message, [again])
+
+    def after_failed_save(self, error: Failure, path: str | None) -> list[NextStep]:
+        """The same call, to a name that can be used where the name was in the way; none where it cannot help."""
+        if may_pass(error):
+            return [delete_step(self.message_batch_id, path)]
+        instead = another_path(self.app, self.message_batch_id, error)
+        return [] if instead is None else [delete_step(self.message_batch_id, instead)]
 
     async def _changed(self, batch: MessageBatch, granted: Granted) -> NotDeleted | None:
         """Why the consent does not hold any more; None where batch and saved file are as the question named them."""
@@ -249,9 +214,9 @@ class _Delete:
         if named is None:
             return None
         if not named.describes(batch):
-            return _not_deleted(batch, "changed", DELETE_CHANGED, [self.again()])
+            return not_deleted(batch, "changed", DELETE_CHANGED, [self.again()])
         if named.saved_sha256 is not None and await verified_results(self.app, batch.id, named.saved_sha256) is None:
-            return _not_deleted(batch, "results_not_saved", guidance.SAVED_FILE_CHANGED, [self.again()])
+            return not_deleted(batch, "results_not_saved", guidance.SAVED_FILE_CHANGED, [self.again()])
         return None
 
     def answered_before(self, earlier: AnsweredBefore) -> NotDeleted | Deleted:
@@ -283,18 +248,4 @@ class _Delete:
         reasons: dict[str, Reason] = {"in_progress": "in_progress", "canceling": "canceling"}
         steps = steps_to_delete(batch, Goal(self.save_results_to), self.caller.patience)
         reason = reasons.get(batch.processing_status, "unknown_status")
-        return _not_deleted(batch, reason, guidance.not_ended_message(batch), steps)
-
-
-def _not_deleted(batch: MessageBatch, reason: Reason, message: str, steps: list[NextStep]) -> NotDeleted:
-    return NotDeleted(
-        id=batch.id,
-        type="message_batch_not_deleted",
-        reason=reason,
-        processing_status=batch.processing_status,
-        message=message,
-        next_steps=steps,
-        request_counts=batch.request_counts,
-        created_at=batch.created_at,
-        cancel_initiated_at=batch.cancel_initiated_at,
-    )
+        return not_deleted(batch, reason, guidance.not_ended_message(batch), steps)

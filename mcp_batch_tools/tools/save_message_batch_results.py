@@ -18,13 +18,12 @@ from mcp_batch_tools.ledger.saved_files import remember_saved_file, saved_files
 from mcp_batch_tools.pricing.amounts import format_usd
 from mcp_batch_tools.pricing.prices import Prices, load_prices
 from mcp_batch_tools.results.download import Report, SavedFile, save_results
-from mcp_batch_tools.results.formats import SUFFIXES
-from mcp_batch_tools.results.paths import default_results_folder, resolve_output_path
 from mcp_batch_tools.results.publishing import size_of, summary_of
 from mcp_batch_tools.results.saving import Progress
 from mcp_batch_tools.results.summary import ResultSummary, ResultValidator
 from mcp_batch_tools.tools.answers import Answer, Argument, NextStep, TaggedAnswer, answer, format_time, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
+from mcp_batch_tools.tools.places import SavePath, place_of
 from mcp_batch_tools.tools.words.guidance import saving_message
 
 if TYPE_CHECKING:
@@ -34,11 +33,6 @@ _log = logging.getLogger(__name__)
 _LONGEST_CALL = 50.0
 """Seconds: the most patient clients wait for 60 to 240, and a save goes on without its caller anyway."""
 _CENTI_CENT = Decimal("0.0001")
-
-SavePath = Annotated[
-    str,
-    Field(min_length=1, description="File inside the results folder; its name ends in .jsonl, .jsonl.gz or .parquet."),
-]
 
 
 class ModelTokens(Answer):
@@ -143,13 +137,6 @@ def unreadable(batch: MessageBatch) -> tuple[str, list[NextStep]]:
     if batch.ended:
         return f"Its results were kept until {format_time(batch.results_until)} and are gone.", []
     return "It has not ended, and results can be read only after the end.", [wait_step(batch.id)]
-
-
-def place_of(app: App, message_batch_id: str, path: str | None) -> "Path":
-    """Where results go. Raises `PathNotAllowed`."""
-    settings = app.settings
-    name = "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in message_batch_id)
-    return resolve_output_path(path, settings.results_dir or default_results_folder(), f"{name}.jsonl", SUFFIXES)
 
 
 async def save(

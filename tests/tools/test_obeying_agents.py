@@ -162,3 +162,36 @@ async def test_whoever_takes_every_advice_in_its_worst_sense_loses_nothing_that_
             assert whole or not gone, "\n".join(map(str, [name, path, *agent.calls]))
             for file in saved:
                 file.unlink()
+
+
+@pytest.mark.parametrize("taken", ["r.jsonl", "r.jsonl.gz", "r.parquet"])
+async def test_where_a_file_is_in_the_way_the_next_step_saves_beside_it(
+    sandbox: Sandbox, clock: Clock, tmp_path: Path, era: str, taken: str
+) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / taken).write_bytes(b"the results of another batch\n")
+    batch = sandbox.add_batch(4, key=KEY)
+    server = create_server(Settings.load(api_key=KEY), transport=SandboxTransport(sandbox), clock=clock)
+    async with over_streams(server, era, {}) as raw:
+        agent = Agent(raw, clock, answering("disconnect"))
+        told = await agent.make(start(batch, taken))
+        assert "overwrite" not in told.message
+        (step,) = told.steps
+        assert step[1]["save_results_to"] not in {taken, None}
+        assert (await agent.make(step)).steps == []
+    assert await held(sandbox) == []
+    assert (tmp_path / "results" / taken).read_bytes() == b"the results of another batch\n"
+    assert (tmp_path / "results" / step[1]["save_results_to"]).exists()
+
+
+async def test_a_save_that_fails_for_a_moment_leads_to_the_same_delete_and_one_that_is_refused_to_none(
+    sandbox: Sandbox, clock: Clock, era: str
+) -> None:
+    server = create_server(Settings.load(api_key=KEY), transport=SandboxTransport(sandbox), clock=clock)
+    async with over_streams(server, era, {}) as raw:
+        agent = Agent(raw, clock, answering("disconnect"))
+        for status, leads_on in ((529, True), (403, False)):
+            batch = sandbox.add_batch(4, key=KEY)
+            sandbox.faults[:] = [Fault("results", status=status, times=3)]
+            told = await agent.make(start(batch, "r.jsonl"))
+            assert told.steps == ([start(batch, "r.jsonl")] if leads_on else [])

@@ -117,10 +117,9 @@ def _save(error: SaveFailed, call: Call) -> tuple[str, str]:
     detail = quote_untrusted(error.detail)
     match error.problem:
         case "name_taken":
-            overwrite = ", or with overwrite to replace that file" if call.act == "save_results" else ""
             return (
                 f"{error.path} is there already and holds something else.",
-                f"{call.again} with another {_target(call)}{overwrite}.",
+                f"{call.again} with another {_target(call)}.",
             )
         case "folder_unwritable":
             return (
