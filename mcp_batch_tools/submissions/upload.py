@@ -1,10 +1,9 @@
 """The body of one create on its way: its lease is renewed, and its last piece is handed over only in time."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-
-import anyio.to_thread
 
 from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.clock import milliseconds
@@ -64,18 +63,24 @@ class Upload:
         if self._begun:
             raise RuntimeError("a body can be read once only")
         self._begun = True
+        read = partial(asyncio.get_running_loop().run_in_executor, None, next, self._pieces, None)
         sent = 0
-        held = await anyio.to_thread.run_sync(next, self._pieces, None)
-        while held is not None:
-            following = await anyio.to_thread.run_sync(next, self._pieces, None)
-            if sent:
-                await self._report(sent)
-            # Last of all, as a client that does not read can hold up the report.
-            await (self._renew() if following is not None else self._hand_over())
-            self.whole = following is None
-            yield held
-            sent += len(held)
-            held = following
+        held = await read()
+        ahead = read()
+        try:
+            while held is not None:
+                following = await ahead
+                if sent:
+                    await self._report(sent)
+                # Last of all, as a client that does not read can hold up the report.
+                await (self._renew() if following is not None else self._hand_over())
+                self.whole = following is None
+                ahead = read()  # while the other side takes the piece that is held
+                yield held
+                sent += len(held)
+                held = following
+        finally:
+            ahead.cancel()
 
     async def _renew(self) -> None:
         if self._renewed.elapsed(self._client) < _RENEW_EVERY:
