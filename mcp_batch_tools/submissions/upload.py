@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -63,7 +64,8 @@ class Upload:
         if self._begun:
             raise RuntimeError("a body can be read once only")
         self._begun = True
-        read = partial(asyncio.get_running_loop().run_in_executor, None, next, self._pieces, None)
+        reader = ThreadPoolExecutor(1, "read-body")
+        read = partial(asyncio.get_running_loop().run_in_executor, reader, next, self._pieces, None)
         sent = 0
         held = await read()
         ahead = read()
@@ -80,7 +82,8 @@ class Upload:
                 sent += len(held)
                 held = following
         finally:
-            ahead.cancel()
+            _ = ahead.cancel() or ahead.cancelled() or ahead.exception()  # asyncio logs what nobody asked for
+            reader.shutdown(wait=False)
 
     async def _renew(self) -> None:
         if self._renewed.elapsed(self._client) < _RENEW_EVERY:
