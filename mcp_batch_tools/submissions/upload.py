@@ -82,7 +82,7 @@ class Upload:
                 sent += len(held)
                 held = following
         finally:
-            _ = ahead.cancel() or ahead.cancelled() or ahead.exception()  # asyncio logs what nobody asked for
+            ahead.cancel()  # which also keeps asyncio from logging what it found
             reader.shutdown(wait=False)
 
     async def _renew(self) -> None:
