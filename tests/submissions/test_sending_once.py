@@ -202,7 +202,7 @@ async def test_two_retries_of_one_batch_at_once_send_what_expired_once(
 async def test_an_upload_that_stood_still_so_long_that_another_call_gave_it_up_creates_nothing(
     connect: Connect, sandbox: Sandbox, clock: Clock, requests_dir: Path
 ) -> None:
-    name = write(requests_dir, [request(f"a{n}", system="x" * 200_000) for n in range(50)])
+    name = write(requests_dir, [request(f"a{n}", system="x" * 200_000) for n in range(20)])
     answers: list[dict[str, Any]] = []
 
     class Sleeping(SandboxTransport):
@@ -230,7 +230,7 @@ async def test_an_upload_that_stood_still_so_long_that_another_call_gave_it_up_c
     assert answers[1]["type"] == "message_batch_created"
     assert stalled["reason"] == "failed"
     assert "stood still" in stalled["message"]
-    assert await sizes(sandbox) == [50]
+    assert await sizes(sandbox) == [20]
 
 
 async def test_while_an_answer_is_awaited_for_long_nobody_else_calls_the_batch_absent(
