@@ -1,8 +1,9 @@
 """Parts of what is to be sent, each of them one batch: what they are, how they are filled, and their bodies."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -46,7 +47,7 @@ def body_length(part: Part) -> int:
     return part.bytes + ENVELOPE
 
 
-def body(source: Source, part: Part, *, piece: int = PIECE) -> Iterator[bytes]:
+def body(source: Source, part: Part, *, piece: int = PIECE) -> Generator[bytes, None, None]:
     """The body of the create for one part, in pieces of at most `piece` bytes.
 
     Never more than `body_length`, and only all of it where the requests are still those that were checked.
@@ -58,17 +59,18 @@ def body(source: Source, part: Part, *, piece: int = PIECE) -> Iterator[bytes]:
     opening = _OPENING
     pending: list[bytes] = []
     size = 0
-    for _, raw in islice(source.open(), part.first, part.first + part.requests):
-        pending.append(raw)
-        size += len(raw) + 1
-        if size > left + 1:  # the first one has no comma before it
-            break
-        if size >= piece:
-            content = b",".join(pending)
-            digest.update(content)
-            yield from _in_pieces(opening + content, piece)
-            left -= len(content)
-            opening, pending, size = b"", [b""], 0  # what follows begins with a comma
+    with closing(source.open()) as requests:
+        for _, raw in islice(requests, part.first, part.first + part.requests):
+            pending.append(raw)
+            size += len(raw) + 1
+            if size > left + 1:  # the first one has no comma before it
+                break
+            if size >= piece:
+                content = b",".join(pending)
+                digest.update(content)
+                yield from _in_pieces(opening + content, piece)
+                left -= len(content)
+                opening, pending, size = b"", [b""], 0  # what follows begins with a comma
     content = b",".join(pending) if size else b""
     digest.update(content)
     if digest.hexdigest() != part.sha256:

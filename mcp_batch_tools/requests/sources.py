@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from io import BufferedReader, FileIO
 from pathlib import Path
@@ -42,7 +42,7 @@ class Source(Protocol):
     name: str
     unit: Unit
 
-    def open(self) -> Iterator[tuple[int, bytes]]:
+    def open(self) -> Generator[tuple[int, bytes], None, None]:
         """Number from 1 and JSON of each request, or `TOO_LONG`; `unit` holds once the first one is there.
 
         Raises:
@@ -59,7 +59,7 @@ class InlineSource:
         self.unit: Unit = "request"
         self._requests = requests
 
-    def open(self) -> Iterator[tuple[int, bytes]]:
+    def open(self) -> Generator[tuple[int, bytes], None, None]:
         """Their compact JSON. Half a pair of surrogates has no UTF-8, so it goes as an escape."""
         for number, request in enumerate(self._requests, 1):
             try:
@@ -83,7 +83,7 @@ class FileSource:
         self._path = path
         self._block = block
 
-    def open(self) -> Iterator[tuple[int, bytes]]:
+    def open(self) -> Generator[tuple[int, bytes], None, None]:
         """The requests without the whitespace around them; empty lines are left out, and counted."""
         number = 0
         try:

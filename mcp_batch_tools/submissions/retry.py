@@ -1,6 +1,6 @@
 """Which requests of an earlier batch are worth sending again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class SelectedSource:
         self._sent = by_custom_id(sent)
         self._retried = frozenset(digests_of(retried))
 
-    def open(self) -> Iterator[tuple[int, bytes]]:
+    def open(self) -> Generator[tuple[int, bytes], None, None]:
         """Requests without an answer, and refused ones that were changed since; none that was sent again before."""
         for number, raw in self._source.open():
             known = custom_id_and_params(raw)

@@ -158,6 +158,8 @@ class Sender:
             with anyio.CancelScope(shield=True):
                 self._submission.batches[number] = await self._answered(upload.attempt, batch)
             await report(part.bytes)
+        finally:
+            await upload.close()
 
     async def _claim(self, number: int, decision: Send, page: MessageBatchPage) -> Attempt | None:
         plan, terms, part = self._plan, self._terms, self._plan.parts[number]

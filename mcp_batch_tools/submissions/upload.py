@@ -1,7 +1,7 @@
 """The body of one create on its way: its lease is renewed, and its last piece is handed over only in time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -47,11 +47,12 @@ class Upload:
         database: Database,
         attempt: Attempt,
         listed: Moment,
-        pieces: Iterator[bytes],
+        pieces: Generator[bytes, None, None],
         report: Callable[[int], Awaitable[None]],
     ) -> None:
         self.whole = False
         self._begun = False
+        self._body = self._read()
         self.attempt = attempt
         self._client = client
         self._database = database
@@ -60,10 +61,17 @@ class Upload:
         self._report = report
         self._renewed = Moment.now(client)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         if self._begun:
             raise RuntimeError("a body can be read once only")
         self._begun = True
+        return self._body
+
+    async def close(self) -> None:
+        """Read nothing more; an HTTP client does not close a body that it has given up."""
+        await self._body.aclose()
+
+    async def _read(self) -> AsyncGenerator[bytes, None]:
         reader = ThreadPoolExecutor(1, "read-body")
         read = partial(asyncio.get_running_loop().run_in_executor, reader, next, self._pieces, None)
         sent = 0
@@ -83,6 +91,7 @@ class Upload:
                 held = following
         finally:
             ahead.cancel()  # which also keeps asyncio from logging what it found
+            reader.submit(self._pieces.close)
             reader.shutdown(wait=False)
 
     async def _renew(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator
 from threading import Event
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ async def test_a_piece_that_cannot_be_read_ahead_is_no_news_to_one_who_has_given
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     read_ahead = Event()
 
-    def pieces() -> Iterator[bytes]:
+    def pieces() -> Generator[bytes, None, None]:
         yield b"first"
         yield b"second"
         read_ahead.set()
@@ -42,3 +42,21 @@ async def test_a_piece_that_cannot_be_read_ahead_is_no_news_to_one_who_has_given
     del body, upload
     gc.collect()
     assert not complaints
+
+
+async def test_what_a_body_was_read_from_is_closed_where_it_is_given_up() -> None:
+    closed = Event()
+
+    def pieces() -> Generator[bytes, None, None]:
+        try:
+            yield from (b"first", b"second", b"third", b"fourth")
+        finally:
+            closed.set()
+
+    async def report(_: int) -> None: ...
+
+    client = BatchClient(base_url="http://127.0.0.1", headers=None)
+    upload = Upload(client, cast("Database", None), attempt(), Moment.now(client), pieces(), report)
+    assert await anext(aiter(upload)) == b"first"
+    await upload.close()
+    assert await anyio.to_thread.run_sync(closed.wait, 10)
