@@ -1,4 +1,4 @@
-"""One command for each habit: `uv run nox -s check`, or `test`, `test-all`, `contract`, `bench`; CI calls the same.
+"""One command for each habit: `uv run nox -s check`, or `test`, `test-all`, `clients`, `contract`, `bench`; CI calls the same.
 
 Every session runs in the environments that uv makes, so nox itself builds none.
 """
@@ -65,6 +65,12 @@ def test_all(session: nox.Session) -> None:
         session.log(f"Python {version}: {python}")
         environment = {"UV_PROJECT_ENVIRONMENT": str(ROOT / ".nox" / version), "VIRTUAL_ENV": None}
         uv_run(session, "--python", python, "pytest", "-m", "not slow", *session.posargs, **environment)
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """Run the stories of a delete in real clients, each in an environment that is installed once."""
+    uv_run(session, "pytest", "tests/clients", *session.posargs)
 
 
 @nox.session
