@@ -1,6 +1,6 @@
-"""One command for each habit: `uv run nox -s check`; `test`, `test-all`, `clients`, `contract`, `bench`. CI calls the same.
+"""One command for each habit: `uv run nox -s check`, or `test`, `test-all`, `clients`, `contract`, `bench`.
 
-Every session runs in the environments that uv makes, so nox itself builds none.
+CI calls the same. Every session runs in the environments that uv makes, so nox itself builds none.
 """
 
 import os

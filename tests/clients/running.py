@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.clients.environments import environment, python_of
+from tests.clients.environments import environment, node_of, python_of
 from tests.clients.programs.agent import Call, Task
 from tests.conftest import KEY
 
@@ -56,6 +57,20 @@ def python_program(client: str, program: str) -> Run:
 
     def run(task: Task, home: Path) -> Report:
         output = output_of([python_of(environment(client)), str(PROGRAMS / program), json.dumps(asdict(task))], home)
+        return Report(**json.loads(output.splitlines()[-1]))
+
+    return run
+
+
+def node_program(client: str, program: str, *arguments: str) -> Run:
+    """A client that a JavaScript program drives. It runs from a copy, since it finds its packages by where it is."""
+
+    def run(task: Task, home: Path) -> Report:
+        folder = environment(client)
+        home.mkdir()
+        (home / "node_modules").symlink_to(folder / "node_modules")
+        copy = str(shutil.copy(PROGRAMS / program, home))
+        output = output_of([node_of(folder), copy, json.dumps(asdict(task)), *arguments], home)
         return Report(**json.loads(output.splitlines()[-1]))
 
     return run

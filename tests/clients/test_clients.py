@@ -11,7 +11,7 @@ import pytest
 
 from mcp_batch_tools.sandbox import Sandbox
 from tests.clients.programs.agent import Task, facts_in
-from tests.clients.running import Report, Run, python_program, server_at
+from tests.clients.running import Report, Run, node_program, python_program, server_at
 from tests.conftest import KEY
 from tests.support.serving import served
 from tests.support.upstream import held
@@ -32,6 +32,8 @@ CLIENTS = {
     "openai-agents": Client(python_program("openai-agents", "openai_agent.py"), closes=()),
     "langchain": Client(python_program("langchain", "langchain_agent.py")),
     "fastmcp": Client(python_program("fastmcp", "fastmcp_client.py")),
+    "typescript, 2025-11-25": Client(node_program("typescript", "typescript_client.mjs", "legacy")),
+    "typescript, 2026-07-28": Client(node_program("typescript", "typescript_client.mjs", "auto")),
 }
 CLOSING = [(name, how) for name, client in CLIENTS.items() for how in client.closes]
 
