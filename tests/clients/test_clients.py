@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcp_batch_tools.sandbox import Sandbox
+from tests.clients.command_lines import claude_code, gemini_cli
 from tests.clients.programs.agent import Task, facts_in
 from tests.clients.running import Report, Run, node_program, python_program, server_at
 from tests.conftest import KEY
@@ -34,6 +35,8 @@ CLIENTS = {
     "fastmcp": Client(python_program("fastmcp", "fastmcp_client.py")),
     "typescript, 2025-11-25": Client(node_program("typescript", "typescript_client.mjs", "legacy")),
     "typescript, 2026-07-28": Client(node_program("typescript", "typescript_client.mjs", "auto")),
+    "claude-code": Client(claude_code, closes=("itself",)),
+    "gemini-cli": Client(gemini_cli, closes=()),
 }
 CLOSING = [(name, how) for name, client in CLIENTS.items() for how in client.closes]
 

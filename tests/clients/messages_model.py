@@ -4,13 +4,12 @@ import json
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.clients.endpoint import Answer
 from tests.clients.programs.agent import Agent, Call
 
-Event = dict[str, Any]
+Block = dict[str, Any]
 ZERO = {"input_tokens": 1, "output_tokens": 1, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
 
 
@@ -28,7 +27,19 @@ class ScriptedModel:
         self._waiting: Call | None = None
         self._lock = threading.Lock()
 
-    def content(self, body: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, path: str, body: dict[str, Any]) -> Answer:
+        """The answer to a request; what is no request for a message gets a count of tokens."""
+        if path != "/v1/messages":
+            return Answer(json.dumps({"input_tokens": 1}))
+        block = self._content(body)
+        if not body.get("stream"):
+            return Answer(json.dumps(_message(block, body["model"])))
+        events = _events(block, body["model"])
+        return Answer(
+            "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events), stream=True
+        )
+
+    def _content(self, body: dict[str, Any]) -> Block:
         """The one block that answers a request."""
         offered = {tool["name"]: tool for tool in body.get("tools", ())}
         if LOADER not in offered:
@@ -46,51 +57,8 @@ class ScriptedModel:
         return _use(name, call[1])
 
 
-def _use(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def _use(name: str, arguments: dict[str, Any]) -> Block:
     return {"type": "tool_use", "id": f"toolu_{secrets.token_hex(8)}", "name": name, "input": arguments}
-
-
-@contextmanager
-def served_model(model: ScriptedModel) -> Iterator[str]:
-    """Serve it on a free port of 127.0.0.1; yields its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self) -> None:
-            self._answer("application/json", b"")
-
-        def do_GET(self) -> None:
-            self._answer("application/json", b"{}", 404)
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
-            path = self.path.partition("?")[0]
-            if path != "/v1/messages":
-                self._answer("application/json", b'{"input_tokens": 1}')
-            elif body.get("stream"):
-                self._answer("text/event-stream", _stream(_events(model.content(body), body["model"])))
-            else:
-                self._answer("application/json", json.dumps(_message([model.content(body)], body["model"])).encode())
-
-        def _answer(self, kind: str, body: bytes, status: int = 200) -> None:
-            self.send_response(status)
-            self.send_header("content-type", kind)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def _newest_result(messages: Sequence[dict[str, Any]]) -> str | None:
@@ -106,16 +74,15 @@ def _newest_result(messages: Sequence[dict[str, Any]]) -> str | None:
     return None
 
 
-def _message(content: list[dict[str, Any]], model: str) -> dict[str, Any]:
-    stop = "tool_use" if content and content[0]["type"] == "tool_use" else "end_turn"
+def _message(block: Block, model: str) -> dict[str, Any]:
     return {
-        "id": "msg_1", "type": "message", "role": "assistant", "model": model, "content": content,
-        "stop_reason": stop, "stop_sequence": None, "usage": ZERO,
+        "id": "msg_1", "type": "message", "role": "assistant", "model": model, "content": [block],
+        "stop_reason": "tool_use" if block["type"] == "tool_use" else "end_turn", "stop_sequence": None, "usage": ZERO,
     }  # fmt: skip
 
 
-def _events(block: dict[str, Any], model: str) -> Iterator[Event]:
-    whole = _message([block], model)
+def _events(block: Block, model: str) -> Iterator[Block]:
+    whole = _message(block, model)
     yield {"type": "message_start", "message": {**whole, "content": [], "stop_reason": None}}
     if block["type"] == "tool_use":
         empty, delta = {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
@@ -129,7 +96,3 @@ def _events(block: dict[str, Any], model: str) -> Iterator[Event]:
         "delta": {"stop_reason": whole["stop_reason"], "stop_sequence": None},
     }  # fmt: skip
     yield {"type": "message_stop"}
-
-
-def _stream(events: Iterator[Event]) -> bytes:
-    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()

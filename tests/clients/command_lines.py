@@ -1,0 +1,48 @@
+"""Assistants for the command line, run as a user runs them who approves the server's tools; their model is scripted."""
+
+import json
+from pathlib import Path
+
+from tests.clients.endpoint import served_model
+from tests.clients.environments import environment, node_of
+from tests.clients.gemini_model import ScriptedGemini
+from tests.clients.messages_model import ScriptedModel
+from tests.clients.programs.agent import Task
+from tests.clients.running import Report, output_of
+
+NAME = "batches"
+
+
+def claude_code(task: Task, home: Path) -> Report:
+    """Claude Code with `-p`."""
+    program = environment("claude-code") / "node_modules" / "@anthropic-ai" / "claude-code-linux-x64" / "claude"
+    servers = {"mcpServers": {NAME: {"type": "stdio", **task.server}}}
+    model = ScriptedModel(task.agent(), f"mcp__{NAME}__")
+    with served_model(model) as address:
+        output_of(
+            [
+                str(program), "-p", "Delete the batch.", "--mcp-config", json.dumps(servers), "--strict-mcp-config",
+                "--allowedTools", f"mcp__{NAME}",
+            ],
+            home, ANTHROPIC_BASE_URL=address, ANTHROPIC_API_KEY="of-a-scripted-model",
+            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+        )  # fmt: skip
+    return Report(**model.agent.report(tools=model.tools))
+
+
+def gemini_cli(task: Task, home: Path) -> Report:
+    """Gemini CLI with `-p`."""
+    folder = environment("gemini-cli")
+    (home / ".gemini").mkdir(parents=True)
+    settings = {"mcpServers": {NAME: task.server}, "security": {"auth": {"selectedType": "gemini-api-key"}}}
+    (home / ".gemini" / "settings.json").write_text(json.dumps(settings))
+    model = ScriptedGemini(task.agent(), f"mcp_{NAME}_")
+    with served_model(model) as address:
+        output_of(
+            [
+                node_of(folder), str(folder / "node_modules" / "@google" / "gemini-cli" / "bundle" / "gemini.js"),
+                "-p", "Delete the batch.", "--approval-mode", "yolo", "--skip-trust", "--model", "gemini-2.5-pro",
+            ],
+            home, GOOGLE_GEMINI_BASE_URL=address, GEMINI_API_KEY="of-a-scripted-model",
+        )  # fmt: skip
+    return Report(**model.agent.report(tools=model.tools))
