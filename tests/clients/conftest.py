@@ -1,8 +1,13 @@
 """Leaves these tests out of every run that does not name this folder or the marker `clients`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from mcp_batch_tools.sandbox import Sandbox
+from tests.clients.world import World
+from tests.support.serving import served
 
 HERE = Path(__file__).parent
 
@@ -16,3 +21,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture
+def canceling_seconds() -> float:
+    """How long a cancellation takes."""
+    return 2
+
+
+@pytest.fixture
+def world(canceling_seconds: float, tmp_path: Path) -> Iterator[World]:
+    sandbox = Sandbox(canceling_seconds=canceling_seconds, retry_after=1)
+    with served(sandbox) as address:
+        yield World(sandbox, address, tmp_path)

@@ -7,7 +7,7 @@ from typing import Any
 
 Call = tuple[str, dict[str, Any]]
 
-MOST_CALLS = 12
+MOST_CALLS = 20
 MOST_BEGINNINGS = 4
 
 
@@ -17,12 +17,11 @@ class Agent:
 
     A result in which it finds no JSON, as when the client gave up on the call, makes it begin anew. With `confirms`
     false it never makes a call that holds a confirmation, as if no user had said yes. `shown` are the texts that the
-    client has shown it; `added` is what it gives beside the arguments, where a client makes its model do so.
+    client has shown it.
     """
 
     first: Call
     confirms: bool = True
-    added: dict[str, Any] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
     beginnings: int = 0
@@ -35,7 +34,7 @@ class Agent:
         if call is None or len(self.calls) == MOST_CALLS:
             return None
         self.calls.append(call)
-        return call[0], {**call[1], **self.added}
+        return call
 
     def _decide(self, shown: str | None) -> Call | None:
         facts = None if shown is None else facts_in(shown)

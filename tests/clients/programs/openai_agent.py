@@ -43,7 +43,7 @@ def _end():
 async def main() -> None:
     set_tracing_disabled(True)
     async with MCPServerStdio(params=TASK.server) as server:
-        await Runner.run(Agent(name="deleter", model=Scripted(), mcp_servers=[server]), "Delete it.", max_turns=20)
+        await Runner.run(Agent(name="deleter", model=Scripted(), mcp_servers=[server]), "Delete it.", max_turns=30)
     tell(AGENT.report(asked=[], tools=TOOLS))
 
 

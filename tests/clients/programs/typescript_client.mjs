@@ -21,7 +21,7 @@ const { tools } = await client.listTools();
 
 const [calls, shown] = [[], []];
 let next = task.first;
-while (next && calls.length < 12) {
+while (next && calls.length < 20) {
   calls.push(next);
   const result = await client.callTool({ name: next[0], arguments: next[1] });
   shown.push(result.content.map((block) => block.text).join('\n'));
