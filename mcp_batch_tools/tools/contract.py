@@ -49,6 +49,8 @@ def _described(entry: _Entry) -> dict[str, Any]:
     # Some clients cannot convert it, and an unknown argument is refused anyway.
     del arguments["additionalProperties"]
     for argument in arguments["properties"].values():
+        if argument.get("items", {}).get("additionalProperties") is True:
+            argument["items"]["additionalProperties"] = {}  # the same in words that they all can convert
         if "default" in argument and argument["default"] is None:
             del argument["default"]
     return {
