@@ -1,4 +1,4 @@
-"""Gemini's API as Gemini CLI talks to it: the model behind it is an agent without a model."""
+"""Gemini's API as Gemini CLI and google-genai talk to it: the model behind it is an agent without a model."""
 
 import json
 import threading
@@ -59,6 +59,7 @@ def _newest_result(contents: list[dict[str, Any]]) -> str | None:
     for part in reversed(contents[-1]["parts"]):
         if "functionResponse" in part:
             response = part["functionResponse"]["response"]
-            told = response.get("output", response.get("error", response))
-            return told if isinstance(told, str) else json.dumps(told)
+            told = response.get("output", response.get("error", response.get("result")))
+            # google-genai shows the whole result, text and structured content.
+            return told if isinstance(told, str) else "\n".join(block["text"] for block in told["content"])
     return None

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tests.clients.command_lines import claude_code, gemini_cli
 from tests.clients.running import Run, node_program, python_program
+from tests.clients.scripted import claude_code, gemini_cli, google_genai
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Client:
     """
 
     run: Run
-    shows: Literal["text", "structured content"] = "text"
+    shows: Literal["text", "structured content", "both"] = "text"
     era: str = "2026-07-28"
     closes: tuple[str, ...] = ("decline", "cancel")
     adds: frozenset[str] = frozenset()
@@ -34,5 +34,6 @@ CLIENTS = {
     "typescript, 2025-11-25": Client(node_program("typescript", "typescript_client.mjs", "legacy"), era="2025-11-25"),
     "typescript, 2026-07-28": Client(node_program("typescript", "typescript_client.mjs", "auto")),
     "claude-code": Client(claude_code, shows="structured content", closes=("itself",), loads=True),
+    "google-genai": Client(google_genai, shows="both", era="2025-11-25"),
     "gemini-cli": Client(gemini_cli, era="2025-06-18", closes=(), adds=frozenset({"wait_for_previous"})),
 }

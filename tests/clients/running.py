@@ -56,10 +56,15 @@ def python_program(client: str, program: str) -> Run:
     """A client that a Python program drives."""
 
     def run(task: Task, home: Path) -> Report:
-        output = output_of([python_of(environment(client)), str(PROGRAMS / program), json.dumps(asdict(task))], home)
-        return Report(**json.loads(output.splitlines()[-1]))
+        return Report(**json.loads(output_of_python(client, program, task, home).splitlines()[-1]))
 
     return run
+
+
+def output_of_python(client: str, program: str, task: Task, home: Path, *arguments: str) -> str:
+    """Standard output of a Python program that is run in a client's environment."""
+    command = [python_of(environment(client)), str(PROGRAMS / program), json.dumps(asdict(task)), *arguments]
+    return output_of(command, home)
 
 
 def node_program(client: str, program: str, *arguments: str) -> Run:

@@ -43,7 +43,7 @@ async def test_what_is_known_of_a_client_is_so(world: World, name: str) -> None:
     assert len(shown) == len(wire.results)
     for seen, result in zip(shown, wire.results, strict=True):
         text = result["content"][0]["text"]
-        assert (text in seen) is (client.shows == "text"), seen  # one client puts marks around it
+        assert (text in seen) is (client.shows != "structured content"), seen  # one client puts marks around it
         assert facts_in(seen) == result["structuredContent"]
 
 

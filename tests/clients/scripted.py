@@ -1,4 +1,4 @@
-"""Assistants for the command line, run as a user runs them who approves the server's tools; their model is scripted."""
+"""Clients that speak to a model's API themselves: the model is scripted, and its user approves the server's tools."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.clients.environments import environment, node_of
 from tests.clients.gemini_model import ScriptedGemini
 from tests.clients.messages_model import ScriptedModel
 from tests.clients.programs.agent import Task
-from tests.clients.running import Report, output_of
+from tests.clients.running import Report, output_of, output_of_python
 
 NAME = "batches"
 
@@ -45,4 +45,12 @@ def gemini_cli(task: Task, home: Path) -> Report:
             ],
             home, GOOGLE_GEMINI_BASE_URL=address, GEMINI_API_KEY="of-a-scripted-model",
         )  # fmt: skip
+    return Report(**model.agent.report(tools=model.tools))
+
+
+def google_genai(task: Task, home: Path) -> Report:
+    """google-genai, whose functions are called without asking."""
+    model = ScriptedGemini(task.agent(), prefix="")
+    with served_model(model) as address:
+        output_of_python("google-genai", "google_client.py", task, home, address)
     return Report(**model.agent.report(tools=model.tools))
