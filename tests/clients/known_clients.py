@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tests.clients.running import Run, node_program, python_program
-from tests.clients.scripted import claude_code, gemini_cli, google_genai
+from tests.clients.scripted import claude_code, codex, gemini_cli, google_genai
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ CLIENTS = {
     "typescript, 2025-11-25": Client(node_program("typescript", "typescript_client.mjs", "legacy"), era="2025-11-25"),
     "typescript, 2026-07-28": Client(node_program("typescript", "typescript_client.mjs", "auto")),
     "claude-code": Client(claude_code, shows="structured content", closes=("itself",), loads=True),
+    "codex": Client(codex, shows="structured content", era="2025-06-18", closes=("itself",)),
     "google-genai": Client(google_genai, shows="both", era="2025-11-25"),
     "gemini-cli": Client(gemini_cli, era="2025-06-18", closes=(), adds=frozenset({"wait_for_previous"})),
 }

@@ -8,6 +8,7 @@ from tests.clients.environments import environment, node_of
 from tests.clients.gemini_model import ScriptedGemini
 from tests.clients.messages_model import ScriptedModel
 from tests.clients.programs.agent import Task
+from tests.clients.responses_model import ScriptedResponses
 from tests.clients.running import Report, output_of, output_of_python
 
 NAME = "batches"
@@ -45,6 +46,26 @@ def gemini_cli(task: Task, home: Path) -> Report:
             ],
             home, GOOGLE_GEMINI_BASE_URL=address, GEMINI_API_KEY="of-a-scripted-model",
         )  # fmt: skip
+    return Report(**model.agent.report(tools=model.tools))
+
+
+def codex(task: Task, home: Path) -> Report:
+    """Codex with `exec`."""
+    package = environment("codex") / "node_modules" / "@openai" / "codex-linux-x64"
+    model = ScriptedResponses(task.agent(), f"mcp__{NAME}")
+    with served_model(model) as address:
+        provider = {"name": "scripted", "base_url": f"{address}/v1", "env_key": "SCRIPTED_KEY", "wire_api": "responses"}
+        settings = {
+            "model_provider": "scripted",
+            **{f"model_providers.scripted.{name}": value for name, value in provider.items()},
+            **{f"mcp_servers.{NAME}.{name}": value for name, value in task.server.items() if name != "env"},
+            **{f"mcp_servers.{NAME}.env.{name}": value for name, value in task.server["env"].items()},
+            f"mcp_servers.{NAME}.default_tools_approval_mode": "approve",
+            f"mcp_servers.{NAME}.required": True,  # or its model may search before the server has started
+        }
+        options = [f"--config={name}={json.dumps(value)}" for name, value in settings.items()]
+        program = next(package.glob("vendor/*/bin/codex"))
+        output_of([str(program), "exec", "--skip-git-repo-check", *options, "Delete it."], home, SCRIPTED_KEY="any")
     return Report(**model.agent.report(tools=model.tools))
 
 
