@@ -70,7 +70,7 @@ def _install_npm(pins: Path, folder: Path) -> None:
 
 
 def _tool(name: str) -> str:
-    path = shutil.which(name)
+    path = os.environ.get(name.upper()) or shutil.which(name)  # `uv run` says in UV where it is
     if path is None:
         _missing(f"{name} is not on this machine")
     return str(path)

@@ -54,3 +54,13 @@ async def test_whoever_does_not_make_the_second_call_leaves_the_batch_as_it_is(
     assert [one["id"] for one in await held(world.sandbox)] == [batch], report
     assert world.acts() == []
     assert '"not_shown"' in report.shown[-1]
+
+
+@pytest.mark.parametrize(("client", "closes"), CLOSING)
+async def test_where_a_person_must_be_asked_no_code_leads_on(world: World, client: str, closes: str) -> None:
+    world.server["args"] += ["--destructive", "require"]
+    batch = world.sandbox.add_batch(3, key=KEY)
+    report = world.tell(client, batch, closes=closes)
+    assert [one["id"] for one in await held(world.sandbox)] == [batch], report
+    assert report.names == ["delete_message_batch"]
+    assert '"not_shown"' in report.shown[-1]
