@@ -159,6 +159,9 @@ class _Delete:
 
     async def delete(self, batch: MessageBatch, granted: Granted) -> NotDeleted | Deleted:
         """Save the results where that is wanted, then delete. Raises `AlreadyAnswered`."""
+        # A batch that is deleted before it was found would look as if it had never been created. Nothing that takes
+        # requests comes after the looks at files: they could be gone by the time of the delete.
+        await reconcile_before_delete(self.app)
         changed = await self._changed(batch, granted)
         if changed is not None:
             return await self.instead(granted, changed)
@@ -168,8 +171,6 @@ class _Delete:
             if isinstance(saved, NotDeleted):
                 return await self.instead(granted, saved)
             saved_to = saved
-        # A batch that is deleted before it was found would look as if it had never been created.
-        await reconcile_before_delete(self.app)
         try:
             async with receipt(self.app, self.caller, "delete", batch, granted) as act:
                 deleted = await self.app.client.delete(batch.id)

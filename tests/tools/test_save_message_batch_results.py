@@ -24,10 +24,12 @@ from tests.support.consent import answering
 from tests.support.processes import limit_file_size, started
 from tests.support.proxy import at_random, damaging
 from tests.support.raw import over_streams
+from tests.support.requests import request
 from tests.support.results import line, pieces
 from tests.support.seeds import dice as dice_for
 from tests.support.seeds import rounds
 from tests.support.serving import served
+from tests.support.transports import Swallowing
 
 pytestmark = pytest.mark.anyio
 
@@ -305,6 +307,36 @@ async def test_a_delete_saves_first_where_it_is_asked_to_and_says_where(
     }
     assert len((results / "x.jsonl").read_bytes().splitlines()) == 3
     assert [received.method for received in sandbox.received] == ["GET", "GET", "DELETE"]
+
+
+class _Removing(Swallowing):
+    """Removes a file at the first request that is no delete, once the file is there."""
+
+    def __init__(self, sandbox: Sandbox, file: Path) -> None:
+        super().__init__(sandbox)
+        self.file = file
+        self.there_at_the_delete: list[bool] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.method == "DELETE":
+            self.there_at_the_delete.append(self.file.exists())
+        else:
+            self.file.unlink(missing_ok=True)
+        return await super().handle_async_request(request)
+
+
+async def test_between_the_save_and_the_delete_nothing_takes_time_in_which_the_file_could_be_lost(
+    connect: Connect, sandbox: Sandbox, results: Path, era: str
+) -> None:
+    batch = sandbox.add_batch(3, key=KEY)
+    transport = _Removing(sandbox, results / "x.jsonl")
+    async with connect(era, transport=transport) as assistant:
+        lost = await assistant.call("create_message_batch", requests=[request("a")])
+        assert lost["reason"] == "unknown_outcome"  # so a delete looks for the batch first, in the list
+        answer = await assistant.call("delete_message_batch", message_batch_id=batch, save_results_to="x.jsonl")
+    assert answer["results_saved_to"] == str(results / "x.jsonl")
+    assert transport.there_at_the_delete == [True]
+    assert sandbox.received[-3].path.startswith("/v1/messages/batches?")
 
 
 async def test_a_delete_does_not_happen_where_results_are_gone_and_should_be_saved(
