@@ -121,6 +121,8 @@ class Consent:
             return await self._unseen("no form", facts, question) if caller.fills_in_nothing(question) else question
         with app.unanswered.waiting(put, subject, app.now):
             outcome = await caller.elicit(question, app.question_seconds)
+            if outcome != "silence":
+                app.unanswered.answered(put)
         return await self._judged(outcome, put, facts, question)
 
     async def decision(self, outcome: object, kind: type[Named]) -> Decision:

@@ -131,14 +131,16 @@ class UnansweredQuestions:
 
     @contextmanager
     def waiting(self, question: Question, subject: Subject, now: Callable[[], int]) -> Iterator[None]:
-        """Wait for the answer in the middle of a call; a call that is given up meanwhile leaves the question lying."""
+        """Wait in the middle of a call for the answer, which `answered` notes.
+
+        A call that is given up meanwhile leaves the question lying, and so does one that has waited in vain.
+        """
         self._keep(question, subject, inf, inf)
         try:
             yield
-        except BaseException:
-            self._keep(question, subject, now(), now() + _UNANSWERED_FOR)
-            raise
-        self.answered(question)
+        finally:
+            if question.id in self._put:
+                self._keep(question, subject, now(), now() + _UNANSWERED_FOR)
 
     def answered(self, question: Question) -> None:
         """The question has its answer."""

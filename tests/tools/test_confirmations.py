@@ -243,6 +243,25 @@ async def test_a_question_that_gets_no_answer_in_five_minutes_was_not_shown(sand
     assert code_in(facts)
 
 
+async def test_after_a_question_that_got_no_answer_the_same_call_is_told_at_once(
+    sandbox: Sandbox, clock: Clock
+) -> None:
+    batch = sandbox.add_batch({"succeeded": 3}, key=KEY)
+    silent = answering("silence")
+    async with connected(sandbox, clock, "2025-11-25", patience=0.05) as client:
+        await client.call("delete_message_batch", {"message_batch_id": batch}, silent)
+        while "method" in await client.receive():
+            pass  # its answer may come when the client has given up on it
+        clock.advance(60)
+        facts = await called(client, "delete_message_batch", message_batch_id=batch)
+        assert facts["reason"] == "not_shown"
+        assert len(client.asked) == 1
+        clock.advance(10 * 60)
+        await called(client, "delete_message_batch", message_batch_id=batch)
+    assert len(client.asked) == 2
+    assert acts(sandbox) == 0
+
+
 async def test_after_a_call_that_was_given_up_the_same_call_is_told_at_once(sandbox: Sandbox, clock: Clock) -> None:
     batch = sandbox.add_batch({"succeeded": 3}, key=KEY)
     call = {"name": "delete_message_batch", "arguments": {"message_batch_id": batch}}
