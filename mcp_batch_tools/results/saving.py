@@ -42,6 +42,13 @@ def _identity(path: Path) -> object:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+def _let_go(error: BaseException | None) -> None:
+    """Take the tracebacks off an error that is kept: they hold what the download knew, some 25 MB of a full batch."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 Work = Callable[[Callable[[int, int | None, int], None]], Awaitable[T]]
 """What saves; it is given a function to tell its progress by."""
 
@@ -174,5 +181,7 @@ class Saves:
             save.ended_at = self._clock.monotonic()
             if save.callers:
                 del self._saves[place]
+            else:
+                _let_go(save.failure)
             save.file = _identity(place)
             save.change()

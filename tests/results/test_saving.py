@@ -1,6 +1,8 @@
 """Saves that take longer than a call: they go on, are joined, end, and are found again."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -10,6 +12,8 @@ import anyio
 import pytest
 from mcp import Client
 
+from mcp_batch_tools.results.errors import SaveFailed
+from mcp_batch_tools.results.saving import Progress, Saves
 from mcp_batch_tools.sandbox import Clock, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
@@ -168,6 +172,33 @@ async def test_a_failure_that_nobody_waited_for_is_told_once_and_then_the_save_b
     assert "interrupted too many times" in said
     assert tries == 8
     assert saved["type"] == "message_batch_results_saved"
+
+
+async def test_of_a_failure_that_is_kept_nothing_stays_in_memory_but_the_error(clock: Clock, tmp_path: Path) -> None:
+    class Downloaded:
+        pass
+
+    held: list[weakref.ref[Downloaded]] = []
+
+    async def work(_: Any) -> None:
+        downloaded = Downloaded()
+        held.append(weakref.ref(downloaded))
+        try:
+            int("no number")
+        except ValueError as error:
+            raise SaveFailed("write_failed", path="x.jsonl") from error
+
+    async def report(_: Progress) -> None:
+        pass
+
+    async with anyio.create_task_group() as tasks:
+        saves = Saves(tasks, clock)
+        await saves.saved("msgbatch_a", tmp_path / "x.jsonl", work, report, overwrite=False, until=clock.monotonic())
+        await until(lambda: bool(held))
+        await anyio.wait_all_tasks_blocked()
+        gc.collect()
+        assert held[0]() is None
+        assert saves.unfinished("msgbatch_a")
 
 
 async def test_a_failure_that_is_old_says_nothing_any_more(
