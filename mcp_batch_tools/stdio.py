@@ -6,6 +6,7 @@ the end of the input. This one hands the SDK's server the same streams of messag
 
 import logging
 import os
+import select
 import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from anyio import from_thread
@@ -25,6 +26,9 @@ from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPC
 from mcp_batch_tools.jsonrpc import LONGEST_LINE, Refused, line_of, read_message, without_halves
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _MOST_RUNNING = 64
 """More calls than clients have open by themselves. An answer is some 100 kB at most, so they hold a few MB."""
@@ -202,7 +206,7 @@ class _Wire:
             try:
                 while line := from_thread.run(self._next_answer, token=token):
                     while line:
-                        line = line[os.write(self._stdout, line) :]
+                        line = line[_ready(os.write, self._stdout, line) :]
             except OSError as error:
                 self._write_error = error
             from_thread.run_sync(self._write_ended.set, token=token)
@@ -225,10 +229,20 @@ class _Wire:
             raise BrokenPipeError from self._write_error
 
 
+def _ready(act: Callable[[int, T], R], descriptor: int, what: T) -> R:
+    """Read or write, waiting where the descriptor does not: some hosts hand out such pipes."""
+    while True:
+        try:
+            return act(descriptor, what)
+        except BlockingIOError:
+            reading = act is os.read
+            select.select([descriptor] if reading else [], [] if reading else [descriptor], [])
+
+
 def _lines_of(descriptor: int) -> Iterator[bytes]:
     """The lines of a descriptor. Of one that is too long, so much that this can be seen, and its end."""
     line = bytearray()
-    while chunk := os.read(descriptor, 2**16):
+    while chunk := _ready(os.read, descriptor, 2**16):
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
             yield bytes(line + piece)

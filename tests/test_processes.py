@@ -75,6 +75,24 @@ def test_lines_that_cannot_be_read_are_answered_in_a_real_process_and_told_in_a_
         assert KEY not in err
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes as POSIX has them")
+def test_a_host_whose_pipes_do_not_wait_is_served() -> None:
+    (stdin, ours), (answers, stdout) = os.pipe(), os.pipe()
+    for descriptor in (stdin, stdout):
+        os.set_blocking(descriptor, False)
+    lists = [{"jsonrpc": "2.0", "id": number, "method": "tools/list"} for number in range(1, 41)]
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+    with subprocess.Popen([sys.executable, "-m", "mcp_batch_tools"], stdin=stdin, stdout=stdout):
+        os.close(stdin)
+        os.close(stdout)
+        with os.fdopen(answers) as lines, os.fdopen(ours, "w", buffering=1) as wire:
+            wire.write(json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}) + "\n")
+            assert json.loads(lines.readline())["id"] == 0
+            wire.write("".join(json.dumps(one) + "\n" for one in lists))
+            wire.close()
+            assert sorted(json.loads(line)["id"] for line in lines) == list(range(1, 41))
+
+
 FLOODS: dict[str, tuple[str, dict[str, Any]]] = {
     "calls": ("tools/call", {"name": "list_message_batches", "arguments": {}}),
     "lists": ("tools/list", {}),
