@@ -83,7 +83,8 @@ def _text(value: str, kind: Mapping[str, Any], now: datetime) -> Any:
         return words.get(_letters(value).replace("cancell", "cancel"), value)
     if "pattern" in kind:
         bare = value.strip(_AROUND)
-        return "" if bare.lower() in _NO_ID or bare.find("msgbatch_") > 0 else bare
+        shortened = ".." in value  # as a table shows an id that is too long for it: it names no batch, or another one
+        return "" if shortened or bare.lower() in _NO_ID or bare.find("msgbatch_") > 0 else bare
     if kind.get("format") == "date-time":
         return understood_time(value.strip(_AROUND), now) or value
     return value.strip()

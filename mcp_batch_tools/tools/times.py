@@ -9,6 +9,8 @@ _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d %b %Y", "%d %B %Y"
 """Dates that can be read in one way only; `05/06/2026` cannot."""
 _SECONDS = re.compile(r"(?!20\d{6}$)[\d.]+")
 """Digits that are no compact date: they could be seconds or milliseconds since 1970, or half a date."""
+_ISO = re.compile(r"\d{4}-?\d\d-?\d\d(t\d.*| \d\d:.*)?", re.ASCII)
+"""A date, alone or with a time. Python takes any character between the two: a zone or a second date for a time."""
 _ZONE = re.compile(r" ?(utc|gmt|z)$")
 
 
@@ -37,6 +39,8 @@ def is_exact(text: str) -> bool:
 
 def _iso(words: str, now: datetime) -> datetime | None:
     plain = _ZONE.sub("+00:00" if re.search(r"\dt?\d*:|t\d", words) else "", words)
+    if not _ISO.fullmatch(plain):
+        return None
     try:
         return datetime.fromisoformat(plain.replace("t", "T"))
     except ValueError:

@@ -273,6 +273,8 @@ async def test_an_id_may_come_with_what_it_was_copied_with(
         "all",
         "msgbatch_",
         "msgbatch_...",
+        "msgbatch_01Hkc...",
+        "msgbatch_01Hkc…",
         "id: msgbatch_1",
         "id=msgbatch_1",
         "https://api.anthropic.com/v1/messages/batches/msgbatch_1",
