@@ -55,7 +55,8 @@ async def test_a_cancellation_that_outlasts_a_wait_stops_nobody(world: World, na
     assert '"message_batch_deleted"' in shown[-1]
     waits = [given["wait_seconds"] for given in wire.arguments if "wait_seconds" in given]
     if client.gives_up_after is None:
-        assert (waits, wire.canceled) == ([20, 20], 0)
+        assert set(waits) == {20}  # one or two, by how long the client took to come to it
+        assert wire.canceled == 0
     else:
         assert waits[0] == 20
         assert set(waits[1:]) == {4}
