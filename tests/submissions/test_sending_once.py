@@ -233,6 +233,27 @@ async def test_an_upload_that_stood_still_so_long_that_another_call_gave_it_up_c
     assert await sizes(sandbox) == [20]
 
 
+async def test_an_empty_page_that_says_that_there_are_more_does_not_show_that_a_batch_is_absent(
+    connect: Connect, sandbox: Sandbox, clock: Clock
+) -> None:
+    lose = [cut]
+
+    async def lost(received: httpx2.Request) -> None:
+        if lose:
+            await lose.pop()(received)
+
+    sandbox.faults.append(Fault("list", body=b'{"data": [], "has_more": true}', times=50))
+    async with connect(transport=Hooked(sandbox, after=lost)) as assistant:
+        for _ in range(4):
+            answer = await assistant.call("create_message_batch", requests=[request("a")])
+            assert answer["reason"] == "unknown_outcome"
+            clock.advance(3600)
+        sandbox.faults.clear()
+        found = await assistant.call("create_message_batch", requests=[request("a")])
+    assert found["reason"] == "already_created"
+    assert creates(sandbox) == 1
+
+
 async def test_while_an_answer_is_awaited_for_long_nobody_else_calls_the_batch_absent(
     connect: Connect, sandbox: Sandbox, clock: Clock, requests_dir: Path
 ) -> None:
