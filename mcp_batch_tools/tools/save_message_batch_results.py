@@ -159,7 +159,7 @@ async def save(
     work = partial(_save, app, batch, place, load_prices(app.settings.prices), overwrite=overwrite)
 
     async def report(progress: Progress) -> None:
-        message = f"{progress.lines:,} lines, {progress.bytes / 1e6:,.0f} MB"
+        message = f"{progress.lines:,} line{'' if progress.lines == 1 else 's'}, {progress.bytes / 1e6:,.0f} MB"
         await caller.report_progress(progress.bytes, progress.length, message)
 
     until = app.clock.monotonic() + _LONGEST_CALL if until is None else until
@@ -192,7 +192,8 @@ async def _save(
             )
     tokens, cost = _priced(saved.summary, prices)
     how = "The same file was there already" if saved.already else "Saved and checked"
-    message = f"{how}: {saved.summary.lines:,} results, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
+    results = f"{saved.summary.lines:,} result{'' if saved.summary.lines == 1 else 's'}"
+    message = f"{how}: {results}, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
     if before is None:
         cost_usd = None if cost is None else str(cost.quantize(_CENTI_CENT))
         file = RememberedFile(app.now(), batch.id, str(saved.path), saved.bytes, saved.sha256, cost_usd)

@@ -294,6 +294,13 @@ async def test_hostile_results_are_saved_as_they_came(
         assert pq.read_table(results / name).to_pylist()[0]["raw"].encode() == hostile.rstrip(b"\n")
 
 
+async def test_one_result_is_told_as_one(connect: Connect, sandbox: Sandbox) -> None:
+    batch = sandbox.add_batch(1, key=KEY)
+    async with connect() as assistant:
+        answer = await assistant.call("save_message_batch_results", message_batch_id=batch)
+    assert answer["message"].startswith("Saved and checked: 1 result, ")
+
+
 async def test_a_delete_saves_first_where_it_is_asked_to_and_says_where(
     connect: Connect, sandbox: Sandbox, results: Path, era: str
 ) -> None:
