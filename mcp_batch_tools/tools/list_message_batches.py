@@ -64,14 +64,15 @@ async def list_message_batches(
     rows: list[Row] = []
     first_page = cursor is None
     scanned = 0
-    more = True
+    more, stuck = True, False
     for _ in range(_MOST_PAGES):
         page = await app.client.list(limit=_UPSTREAM_PAGE if filtered else limit, after_id=cursor)
         # An upstream whose cursor does not move would be listed again and again.
-        more = bool(page.data) and page.has_more and page.data[-1].id != cursor
+        stuck = page.has_more and (not page.data or page.data[-1].id == cursor)
+        more = page.has_more and not stuck
         for number, batch in enumerate(page.data, start=1):
             if created_after is not None and batch.created_at < created_after:
-                more = False  # newest first: all that follow are older still
+                more = stuck = False  # newest first: all that follow are older still
                 break
             cursor = batch.id
             scanned += 1
@@ -95,6 +96,7 @@ async def list_message_batches(
         stopped_early=more and len(rows) < limit,
         filtered=filtered,
         first_page=first_page,
+        stuck=stuck,
     )
     if labelled is not None and labelled.taken_as is not None:
         message += f" label was taken as {quote_untrusted(labelled.taken_as)}."

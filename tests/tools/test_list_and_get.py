@@ -242,6 +242,19 @@ async def test_a_list_stops_where_the_cursor_of_the_api_does_not_move(connect: C
     assert len(sandbox.received) == 1
 
 
+@pytest.mark.parametrize("filters", [{}, {"status": "ended"}, {"created_after": "2026-01-01"}])
+@pytest.mark.parametrize("cursor", [{}, {"cursor": "msgbatch_1"}])
+async def test_an_empty_page_that_says_that_there_are_more_is_not_called_the_end(
+    connect: Connect, sandbox: Sandbox, filters: dict[str, str], cursor: dict[str, str]
+) -> None:
+    sandbox.faults.append(Fault("list", body=b'{"data": [], "has_more": true}'))
+    async with connect() as assistant:
+        answer = await assistant.call("list_message_batches", **filters, **cursor)
+    assert "its list does not go on" in answer["message"]
+    assert "There are no" not in answer["message"]
+    assert "No batch matches" not in answer["message"]
+
+
 @pytest.mark.parametrize(
     ("status", "age", "canceled_before", "normal"),
     [

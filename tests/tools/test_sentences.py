@@ -251,6 +251,11 @@ def guided() -> Iterator[tuple[str, str]]:
             "list",
             guidance.list_message(rows, 5000, more=more, stopped_early=early, filtered=filtered, first_page=first),
         )
+    for filtered in (False, True):
+        stuck = guidance.list_message(
+            0, 5000, more=False, stopped_early=False, filtered=filtered, first_page=True, stuck=True
+        )
+        yield "list", stuck
     yield "list", guidance.NO_TIME_BETWEEN
     for labels in ([], ["nightly"], [f"run {number}" for number in range(12)]):
         yield "list", guidance.unknown_label_message(labels)

@@ -11,8 +11,16 @@ _CANCELING_LASTS = timedelta(hours=1)
 """The most that a cancellation takes; usually it is seconds."""
 
 
-def list_message(rows: int, scanned: int, *, more: bool, stopped_early: bool, filtered: bool, first_page: bool) -> str:
-    """What a page of the list holds: `rows` of the batches that were `scanned`, and whether there are `more`."""
+def list_message(
+    rows: int, scanned: int, *, more: bool, stopped_early: bool, filtered: bool, first_page: bool, stuck: bool = False
+) -> str:
+    """What a page of the list holds: `rows` of the batches that were `scanned`, and whether there are `more`.
+
+    `stuck` says that the API has more and does not list them.
+    """
+    if stuck:
+        found = f"{rows} of the {scanned:,} that it listed matched" if filtered else f"It listed {rows}"
+        return f"The API says that there are more batches, but its list does not go on. {found}; call again later."
     if stopped_early:
         message = f"Scanned {scanned:,} batches, {rows} matched; older batches were not scanned."
     elif rows:
