@@ -49,7 +49,7 @@ def given(arguments: Mapping[str, Any], schema: Mapping[str, Any], now: datetime
             continue
         kind = schema["properties"].get(name, {})
         meant.arguments[name] = read = _as_meant(value, kind, now)
-        if isinstance(read, datetime) and not is_exact(value.strip(_AROUND).upper()):
+        if isinstance(read, datetime) and not is_exact(" ".join(value.strip(_AROUND).upper().split())):
             meant.notes.append(f"{name} was taken as {format_time(read)}.")
     if meant.arguments.get("label") == "" and "label" in optional:
         del meant.arguments["label"]

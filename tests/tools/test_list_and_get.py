@@ -340,7 +340,10 @@ async def test_what_is_understood_beyond_its_spelling_is_told(
     assert since["message"].endswith(f" created_after was taken as {taken_as}.")
 
 
-@pytest.mark.parametrize("date", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "9999-12-31", "0001-01-01"])
+@pytest.mark.parametrize(
+    "date",
+    ["0001-01-01T00:00:00+14:00", "0001-01-01  00:00+14:00", "9999-12-31T23:59:59-14:00", "9999-12-31", "0001-01-01"],
+)
 async def test_the_ends_of_time_bound_nothing(connect: Connect, sandbox: Sandbox, date: str) -> None:
     batch = sandbox.add_batch(key=KEY)
     async with connect() as assistant:
