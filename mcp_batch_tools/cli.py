@@ -26,7 +26,7 @@ _COMMANDS = {
     "demo": "watch a batch being canceled and deleted, on a sandbox",
     "sandbox": "serve a stand-in for the API on a local port, for any SDK",
     "check": "say which key, address and options are in force, and whether the API answers",
-    "receipts": "show what was canceled and deleted through this installation, and how it was consented to",
+    "receipts": "show what was created, canceled and deleted through this installation, and how it was consented to",
 }
 
 
@@ -176,6 +176,7 @@ def _sandbox(port: int, processing_seconds: float) -> int:
 
 async def _check(settings: Settings) -> int:
     """Print what is in force and ask the API for one batch: 0 where it answers, 1 otherwise."""
+    from mcp_batch_tools.results.paths import default_results_folder
     from mcp_batch_tools.tools.words.calls import Call  # a server needs them only once something fails
     from mcp_batch_tools.tools.words.failures import explain
 
@@ -194,6 +195,11 @@ async def _check(settings: Settings) -> int:
     print(f"policy       {'read-only' if settings.read_only else f'destructive: {settings.destructive}'}")
     for line in _questions(settings):
         print(f"             {settings.redact(line)}")
+    most = "none" if settings.max_cost_usd is None else f"{settings.max_cost_usd:g} USD"
+    print(f"costs        asked about above {settings.ask_above_usd:g} USD, most for one create: {most}")
+    print(f"requests     {settings.requests_dir or 'the home folder'}")
+    print(f"results      {settings.results_dir or default_results_folder()}")
+    print(f"prices       {settings.prices or 'built in'}")
     print(f"receipts     {settings.ledger_folder}")
     print(f"log level    {settings.log_level}")
     try:

@@ -28,7 +28,7 @@ _COLUMNS = (
     ("action", 6),
     ("batch", 33),
     ("requests", 26),
-    ("consent", 18),
+    ("consent", 31),
     ("outcome", 14),
     ("client", 20),
     ("request id", 0),

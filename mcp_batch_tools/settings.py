@@ -68,8 +68,8 @@ class Settings(BaseModel):
     sandbox: bool = Field(False, description="Serve a fresh sandbox instead of the API; no key is needed.")
     destructive: DestructivePolicy = Field(
         "ask",
-        description="Who decides before a delete or cancel: `ask` the person where the client can ask; `require` it; "
-        "`allow` without asking; `block` lists no such tool.",
+        description="Who decides before a delete, a cancel or a costly create: `ask` the person where the client can "
+        "ask; `require` it; `allow` without asking; `block` lists no such tool.",
     )
     read_only: bool = Field(False, description="List only the tools that change nothing.")
     state_dir: Path | None = Field(

@@ -290,7 +290,7 @@ def test_check_says_what_is_wrong_with_a_proxy_in_one_line_without_its_password(
     lines = (shown.out + shown.err).splitlines()
     assert lines[-1].startswith("Not working. ")
     assert problem in lines[-1]
-    assert len(lines) <= 10
+    assert len(lines) <= 15
     assert "pass-word" not in shown.out + shown.err
 
 
@@ -392,3 +392,15 @@ def test_options_that_make_no_sense_together_or_alone_stop_the_start_with_one_se
 def test_read_only_beside_block_is_no_contradiction(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--sandbox", "--read-only", "--destructive", "block"]) == 0
     assert "policy       read-only" in capsys.readouterr().out
+
+
+def test_check_shows_what_limits_the_spending_and_where_files_go(
+    monkeypatch: Set, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MCP_BATCH_TOOLS_MAX_COST_USD", "3")
+    flags = ["--ask-above-usd", "7.5", "--results-dir", str(tmp_path / "here"), "--requests-dir", str(tmp_path)]
+    assert main(["check", "--sandbox", *flags]) == 0
+    told = capsys.readouterr().out
+    assert "asked about above 7.5 USD, most for one create: 3 USD" in told
+    assert f"results      {tmp_path / 'here'}" in told
+    assert f"requests     {tmp_path}\n" in told
