@@ -176,7 +176,6 @@ def _sandbox(port: int, processing_seconds: float) -> int:
 
 async def _check(settings: Settings) -> int:
     """Print what is in force and ask the API for one batch: 0 where it answers, 1 otherwise."""
-    from mcp_batch_tools.results.paths import default_results_folder
     from mcp_batch_tools.tools.words.calls import Call  # a server needs them only once something fails
     from mcp_batch_tools.tools.words.failures import explain
 
@@ -198,7 +197,7 @@ async def _check(settings: Settings) -> int:
     most = "none" if settings.max_cost_usd is None else f"{settings.max_cost_usd:g} USD"
     print(f"costs        asked about above {settings.ask_above_usd:g} USD, most for one create: {most}")
     print(f"requests     {settings.requests_dir or 'the home folder'}")
-    print(f"results      {settings.results_dir or default_results_folder()}")
+    print(f"results      {settings.results_dir or 'message-batch-results in the documents folder'}")
     print(f"prices       {settings.prices or 'built in'}")
     print(f"receipts     {settings.ledger_folder}")
     print(f"log level    {settings.log_level}")
