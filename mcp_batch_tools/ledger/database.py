@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import anyio.to_thread
 
 from mcp_batch_tools.ledger.errors import LedgerError
-from mcp_batch_tools.ledger.statements import SCHEMA, VERSION
+from mcp_batch_tools.ledger.statements import MIGRATIONS, SCHEMA, VERSION
 
 FILE = "ledger.db"
 _BUSY_SECONDS = 3.0
@@ -95,12 +95,12 @@ class Database:
             return
         with self._begun("IMMEDIATE"):  # as another server may be about to do the same
             version = self._version()
-            if version == 0:
-                for statement in SCHEMA:
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {VERSION}")
-            elif version != VERSION:
+            if version not in {0, *MIGRATIONS, VERSION}:
                 raise LedgerError("other_version", path=str(self.path))
+            statements = [statement for before in range(version, VERSION) for statement in MIGRATIONS.get(before, ())]
+            for statement in statements if version else SCHEMA:
+                self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
@@ -185,7 +185,8 @@ def opened_read_only(folder: Path) -> Iterator[sqlite3.Connection]:
     with _failures_of(path):
         connection = _connected(f"{path.absolute().as_uri()}?{how}", uri=True)
         try:
-            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            # What is read here is the same in all of them.
+            if connection.execute("PRAGMA user_version").fetchone()[0] not in {*MIGRATIONS, VERSION}:
                 raise LedgerError("other_version", path=str(path))
             yield connection
         finally:

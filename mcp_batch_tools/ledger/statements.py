@@ -8,8 +8,11 @@ import secrets
 from itertools import count
 from typing import Final
 
-VERSION = 4
+VERSION = 5
 """Of the schema. Versions 1 to 3 were never released, and are refused."""
+
+MIGRATIONS: Final = {4: ("ALTER TABLE saved_files ADD COLUMN stop_reasons text",)}
+"""What leads from each earlier version to the next one."""
 
 _HELD = "state IN ('claimed', 'sent', 'created', 'forgotten')"
 _UNSETTLED = "(state IN ('claimed', 'sent', 'abandoned') OR evidence IN ('found', 'sole'))"
@@ -57,7 +60,8 @@ SCHEMA: Final = (
         path text NOT NULL,
         bytes bigint NOT NULL,
         sha256 text NOT NULL,
-        cost_usd text
+        cost_usd text,
+        stop_reasons text
     )""",
     "CREATE INDEX saved_files_by_batch ON saved_files (message_batch_id, id)",
     "CREATE TABLE workspaces (credential text PRIMARY KEY, workspace text NOT NULL)",
@@ -168,10 +172,10 @@ LAST_CONFIRMATION = "SELECT time, client, unseen FROM confirmations ORDER BY tim
 FORGET_CONFIRMATIONS = "DELETE FROM confirmations WHERE time < :before"
 
 INSERT_SAVED_FILE = """
-    INSERT INTO saved_files (id, time, message_batch_id, path, bytes, sha256, cost_usd)
-    VALUES (:id, :time, :message_batch_id, :path, :bytes, :sha256, :cost_usd)"""
+    INSERT INTO saved_files (id, time, message_batch_id, path, bytes, sha256, cost_usd, stop_reasons)
+    VALUES (:id, :time, :message_batch_id, :path, :bytes, :sha256, :cost_usd, :stop_reasons)"""
 SAVED_FILES = """
-    SELECT time, message_batch_id, path, bytes, sha256, cost_usd FROM saved_files
+    SELECT time, message_batch_id, path, bytes, sha256, cost_usd, stop_reasons FROM saved_files
     WHERE message_batch_id = :message_batch_id ORDER BY id DESC"""
 
 WORKSPACE = "SELECT workspace FROM workspaces WHERE credential = :credential"

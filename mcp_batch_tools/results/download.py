@@ -29,7 +29,7 @@ _SYNC_AFTER = 64 * 1024 * 1024
 _MOST_BREAKS = 8
 """Downloads that break in a row without getting further, before saving is given up."""
 _MOST_WRONG = 3
-"""Downloads that arrive and are wrong."""
+"""Downloads that arrive and are wrong, where the next one may not be."""
 _MOST_REQUESTS = 100
 
 Report = Callable[[int, int | None, int], None]
@@ -59,9 +59,10 @@ async def save_results(
     """Download all results of an ended batch to `place`; its folder is made where it is missing.
 
     The results go to a file beside it, are checked as they pass (each line, no custom id twice, the counts of the
-    batch), are brought to the disk, and only then get the name. A download that breaks goes on where it broke where the
-    other side honours `Range`, and starts over where it does not; so does one that another server has begun, where the
-    file holds the results as they come. `redact` takes secrets out of what is told of the results; the file holds them
+    batch), are brought to the disk, and only then get the name. A wrong line does not end the download: the others may
+    be all that is needed. A download that breaks goes on where it broke where the other side honours `Range`, and
+    starts over where it does not; so does one that another server has begun, where the file holds the results as they
+    come. `redact` takes secrets out of what is told of the results; the file holds them
     as they came.
 
     Raises:
@@ -132,6 +133,7 @@ class _Download:
         self._validator = ResultValidator(self.batch.request_counts, self.redact)
         self._writer = writer_for(self.place, self.file)
         self._received = 0
+        self._in_one_piece = True
         self._synced = 0
         self._length: int | None = None
 
@@ -152,9 +154,10 @@ class _Download:
                 await self._request()
                 return await anyio.to_thread.run_sync(self._finish)
             except InvalidLine as error:
-                # Once may be an accident on the way, or two parts that did not fit together.
                 problem, cause = "not_results", error
-                wrong += 1
+                # Two parts may not fit together, and a file can end too early. A line that the API itself sent wrong
+                # would come again.
+                wrong += 1 if self._validator.problem is None or not self._in_one_piece else _MOST_WRONG
                 if wrong < _MOST_WRONG:
                     self._start_over()
             except NoResponse as error:
@@ -186,6 +189,8 @@ class _Download:
                 self._received += len(piece)
         except InvalidLine:
             self._start_over()
+        if self._validator.problem is not None:
+            self._start_over()
 
     async def _request(self) -> None:
         """One request, to its end; what arrives before a break counts.
@@ -201,6 +206,7 @@ class _Download:
                 self._start_over()
                 if stream.start:
                     raise InvalidResponse("other_part", endpoint="results", status=206)
+            self._in_one_piece &= not stream.start
             self._length = length = stream.length
             if self.existing_size not in {None, length} and length is not None and self.place.suffix == ".jsonl":
                 # It can only be something else, so there is no need to download it.
@@ -257,6 +263,7 @@ class _Download:
         sha256 = self._writer.finish()
         self.file.flush()
         os.fsync(self.file.fileno())
+        self._validator.verify()
         return self._validator.summary, sha256
 
 

@@ -19,10 +19,24 @@ from mcp_batch_tools.results.tokens import MOST_TOKENS, CacheWrites, Tokens, Usa
 
 Outcome = Literal["succeeded", "errored", "canceled", "expired"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+Ending = Literal["refused", "cut", "paused"]
+Kind = Literal[Outcome, Ending]
+"""What results can be asked for by."""
+ENDINGS: Mapping[str, Ending] = {
+    "refusal": "refused",
+    "max_tokens": "cut",
+    "model_context_window_exceeded": "cut",
+    "pause_turn": "paused",
+    "compaction": "paused",
+}
+"""Results that succeeded, and are yet not the whole answer, by the `stop_reason` that says so."""
+STOP_REASONS = frozenset({*ENDINGS, "end_turn", "stop_sequence", "tool_use"})
+"""The words that the API documents."""
 
 LONGEST_LINE = 32 * 1024 * 1024
 """Bytes. The longest answer of a model is a few of them; a stream without line breaks must not fill the memory."""
 
+_BOM = b"\xef\xbb\xbf"
 _MOST_DIGITS = 4000
 """Python refuses to make an integer of more than 4,300 digits, which JSON allows."""
 
@@ -32,9 +46,10 @@ class InvalidLine(Exception):
 
 
 class AnsweredBy(Struct, gc=False):
-    """The model that answered, and the tokens that were used, where the message tells."""
+    """The model that answered, and why it stopped and which tokens it used, where the message tells."""
 
     model: str
+    stop_reason: str | None = None
     usage: Usage | None = None
 
 
@@ -42,9 +57,14 @@ NO_MESSAGE = AnsweredBy("None")
 """Stands for a message that is missing from a result which says that it succeeded."""
 
 
+class _Details(Struct, gc=False):
+    error_code: str | None = None
+
+
 class _Cause(Struct, gc=False):
     type: str
     message: str
+    details: _Details | None = None
 
 
 class _ErrorEnvelope(Struct, gc=False):
@@ -52,7 +72,7 @@ class _ErrorEnvelope(Struct, gc=False):
 
 
 class _Result(Struct, gc=False):
-    type: Outcome
+    type: Annotated[str, Meta(min_length=1)]
     message: AnsweredBy | None = None
     error: _ErrorEnvelope | None = None
 
@@ -64,9 +84,16 @@ class LineFacts(Struct, gc=False):
     result: _Result
 
     @property
-    def outcome(self) -> Outcome:
-        """How the request ended."""
+    def outcome(self) -> str:
+        """How the request ended: an `Outcome`, or a word that this version does not know."""
         return self.result.type
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why the result is not the whole answer although it succeeded; None where it is, or did not succeed."""
+        if self.result.type != "succeeded" or self.result.message is None:
+            return None
+        return ENDINGS.get(self.result.message.stop_reason or "")
 
     @property
     def error(self) -> tuple[str, str]:
@@ -76,13 +103,20 @@ class LineFacts(Struct, gc=False):
         cause = self.result.error.error
         return cause.type or "unknown", cause.message
 
+    @property
+    def error_code(self) -> str | None:
+        """`details.error_code` of the cause of an error."""
+        error = self.result.error if self.result.type == "errored" else None
+        details = None if error is None else error.error.details
+        return None if details is None else details.error_code
+
 
 @dataclass(slots=True, eq=False)
 class ResultLine:
-    """One line with all that it holds: `result` is the object that has the outcome's `type`."""
+    """One line with all that it holds: `result` is the object that has the outcome's `type`, known or not."""
 
     custom_id: str
-    outcome: Outcome
+    outcome: str
     result: Mapping[str, Any]
 
     @property
@@ -93,9 +127,12 @@ class ResultLine:
     @property
     def error(self) -> tuple[str, str]:
         """Type and message of the cause: it stands inside an envelope inside the result."""
+        return str(self._cause.get("type") or "unknown"), str(self._cause.get("message") or "")
+
+    @property
+    def _cause(self) -> Mapping[str, Any]:
         error = _object(self.result.get("error"))
-        cause = _object(error.get("error")) or error
-        return str(cause.get("type") or "unknown"), str(cause.get("message") or "")
+        return _object(error.get("error")) or error
 
     @property
     def usage(self) -> Usage:
@@ -125,8 +162,13 @@ class ResultLine:
     @property
     def facts(self) -> LineFacts:
         """What is counted of it."""
-        message = AnsweredBy(str(self.message.get("model")), self.usage) if self.outcome == "succeeded" else None
-        error = _ErrorEnvelope(_Cause(*self.error)) if self.outcome == "errored" else None
+        message, error = None, None
+        if self.outcome == "succeeded":
+            told = self.message
+            message = AnsweredBy(str(told.get("model")), _text(told.get("stop_reason")), self.usage)
+        elif self.outcome == "errored":
+            details = _Details(_text(_object(self._cause.get("details")).get("error_code")))
+            error = _ErrorEnvelope(_Cause(*self.error, details))
         return LineFacts(self.custom_id, _Result(self.outcome, message, error))
 
 
@@ -137,7 +179,7 @@ def decode_line(line: bytes, number: int) -> LineFacts:
     """What is counted of one line; `number` counts from 1.
 
     Raises:
-        InvalidLine: it is not JSON, or has no custom id or no outcome that is known.
+        InvalidLine: it is not JSON, or has no custom id or no outcome.
     """
     try:
         facts = _decode(line)
@@ -149,11 +191,12 @@ def decode_line(line: bytes, number: int) -> LineFacts:
 
 
 def parse_line(line: bytes, number: int) -> ResultLine:
-    """Parse one line whole; `number` counts from 1.
+    """Parse one line whole; `number` counts from 1. It may begin with a BOM.
 
     Raises:
-        InvalidLine: it is not JSON, or has no custom id or no outcome that is known.
+        InvalidLine: it is not JSON, or has no custom id or no outcome.
     """
+    line = line.removeprefix(_BOM)
     try:
         parsed = from_json(line, allow_inf_nan=False, cache_strings="keys")
     except ValueError:
@@ -164,9 +207,14 @@ def parse_line(line: bytes, number: int) -> ResultLine:
     if not isinstance(custom_id, str) or not custom_id:
         raise InvalidLine(f"line {number:,} has no custom_id")
     outcome = result.get("type") if isinstance(result, dict) else None
-    if not isinstance(result, dict) or outcome not in OUTCOMES:
-        raise InvalidLine(f"line {number:,} has no known outcome")
+    if not isinstance(result, dict) or not isinstance(outcome, str) or not outcome:
+        raise InvalidLine(f"line {number:,} has no outcome")
     return ResultLine(custom_id, outcome, result)
+
+
+def is_blank(line: bytes) -> bool:
+    """Whether nothing stands in a line, which is then neither a result nor a mistake."""
+    return not line.removeprefix(_BOM).strip()
 
 
 def _parsed_patiently(line: bytes, number: int) -> Any:
@@ -219,6 +267,10 @@ class LineSplitter:
 
 def _object(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _counts(kind: type[Struct], told: object) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import InvalidResponse
-from mcp_batch_tools.results.lines import InvalidLine, LineFacts, LineSplitter, decode_line
+from mcp_batch_tools.results.lines import InvalidLine, LineFacts, LineSplitter, decode_line, is_blank
 from mcp_batch_tools.results.pieces import batched
 from mcp_batch_tools.results.summary import ResultSummary
 
@@ -134,7 +134,7 @@ class _Scanner:
         try:
             line = decode_line(raw, 0)
         except InvalidLine:
-            self.found.unreadable += 1
+            self.found.unreadable += not is_blank(raw)
             return True
         if not self.accept(line, raw):
             return False

@@ -83,6 +83,7 @@ def summary_of(place: Path, sha256: str, validator: ResultValidator) -> ResultSu
         for piece in pieces_of(place):
             validator.feed(piece)
         validator.finish()
+        validator.verify()
     except (InvalidLine, OSError, ValueError, EOFError, zlib.error, ImportError):
         return None
     return validator.summary

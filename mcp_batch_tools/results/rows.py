@@ -2,27 +2,35 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import KW_ONLY, InitVar, dataclass, field
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mcp_batch_tools.api.untrusted import Boundary, quote_name, quote_untrusted
-from mcp_batch_tools.results.lines import LineFacts, Outcome, ResultLine, parse_line
+from mcp_batch_tools.api.untrusted import Boundary, change_texts, quote_name, quote_untrusted
+from mcp_batch_tools.results.lines import (
+    OUTCOMES,
+    STOP_REASONS,
+    Kind,
+    LineFacts,
+    ResultLine,
+    parse_line,
+)
 from mcp_batch_tools.results.summary import ResultSummary
 
 _MOST_BYTES = 14_000
 """UTF-8 bytes of all rows of a page. A token is at least one byte, so with the groups of errors and what stands around
 them the answer is below 25,000 tokens whatever the text is."""
-_SHORTER = (1_000, 300, 60, 0)
-"""Characters that a text alone on its page is cut to until it fits."""
+_SHORTER = ((1_000, False), (300, False), (300, True), (60, True), (0, True))
+"""What a row alone on its page is cut to until it fits: characters of each text, and whether blocks are left out."""
 _MOST_ERROR_KINDS = 5
 _MOST_BLOCKS = 8
 _LONGEST_ERROR = 500
 _LONGEST_NAME = 60
-_STOP_REASON = re.compile(
-    "end_turn|max_tokens|stop_sequence|tool_use|pause_turn|refusal|model_context_window_exceeded", re.ASCII
-)
+_LONGEST_TOOL_RESULT = 200
+_BLOBS = frozenset({"data", "encrypted_content", "encrypted_index", "encrypted_stdout"})
+"""Keys of what a tool answers that nobody can read."""
 _ERROR_TYPE = re.compile(
     "(invalid_request|authentication|billing|permission|not_found|conflict|rate_limit|timeout|api|overloaded)_error|"
     "request_too_large",
@@ -32,14 +40,16 @@ _ERROR_TYPE = re.compile(
 
 
 class Row(BaseModel):
-    """One result. All but `outcome` is data from inside the batch."""
+    """One result. All of it is data from inside the batch; words that the API documents stand without marks."""
 
     model_config = ConfigDict(defer_build=True)  # most processes never read a page
 
     custom_id: str
-    outcome: Outcome
+    outcome: str
     text: str | None = None
-    other_blocks: list[str] | None = Field(None, description="Content that is not text, by kind and size.")
+    other_blocks: list[str] | None = Field(
+        None, description="Content that is not text: kind, what a tool was called with or answered, and size."
+    )
     stop_reason: str | None = None
     error: str | None = None
 
@@ -52,7 +62,7 @@ class Page:
     """
 
     _: KW_ONLY
-    outcome: Outcome | None
+    outcome: Kind | None
     custom_ids: InitVar[Iterable[str] | None]
     limit: int
     max_characters: int
@@ -76,17 +86,17 @@ class Page:
 
     def accept(self, facts: LineFacts, raw: bytes) -> bool:
         """Take a line where it fits the question; False where there is no room for it. The page must not be full."""
-        if (self.outcome and facts.outcome != self.outcome) or (
+        if (self.outcome and self.outcome != facts.outcome and self.outcome != facts.ending) or (
             self._ids is not None and facts.custom_id not in self._ids
         ):
             return True
         line = parse_line(raw, 0)
         row = self._row(line, self.max_characters)
         size = _size(row)
-        for most in _SHORTER:
+        for most, bare in _SHORTER:
             if self.rows or size <= _MOST_BYTES:
                 break
-            row = self._row(line, min(most, self.max_characters), bare=True)
+            row = self._row(line, min(most, self.max_characters), bare=bare)
             size = _size(row)
         if self._bytes + size > _MOST_BYTES:
             return False
@@ -102,20 +112,21 @@ class Page:
 
     def _row(self, line: ResultLine, most: int, *, bare: bool = False) -> Row:
         reason = line.message.get("stop_reason")
+        others = [block for block in line.blocks if block.get("type") != "text"]
         return Row(
             custom_id=quote_name(self.redact(line.custom_id)),
-            outcome=line.outcome,
+            outcome=self._word(line.outcome, OUTCOMES),
             text=self._quoted(self._text(line.texts), most) if line.outcome == "succeeded" else None,
-            other_blocks=self._other_blocks(line, 0 if bare else _MOST_BLOCKS) or None,
-            stop_reason=self._stop_reason(reason) if isinstance(reason, str) else None,
+            other_blocks=self._other_blocks(others, 0 if bare else _MOST_BLOCKS, most) or None,
+            stop_reason=self._word(reason, STOP_REASONS) if isinstance(reason, str) else None,
             error=self._error(*line.error, min(most, _LONGEST_ERROR)) if line.outcome == "errored" else None,
         )
 
     def _quoted(self, text: str, most: int) -> str:
         return quote_untrusted(self.redact(text), most=most, within=self.boundary)
 
-    def _stop_reason(self, reason: str) -> str:
-        return reason if _STOP_REASON.fullmatch(reason) else self._quoted(reason, _LONGEST_NAME)
+    def _word(self, word: str, known: Container[str]) -> str:
+        return word if word in known else self._quoted(word, _LONGEST_NAME)
 
     def _text(self, texts: list[str]) -> str:
         clean = [self.redact(text) for text in texts]
@@ -129,21 +140,48 @@ class Page:
             return f"{kind}: {self._quoted(message, most)}"
         return self._quoted(f"{self.redact(kind)[:_LONGEST_NAME]}: {message}", most)
 
-    def _other_blocks(self, line: ResultLine, most: int) -> list[str]:
-        """Content that is not text, by kind, name and size; kind and name between marks."""
-        others = [block for block in line.blocks if block.get("type") != "text"]
+    def _other_blocks(self, blocks: list[dict[str, Any]], count: int, most: int) -> list[str]:
+        """Content that is not text, by kind, name, what it says and size; all but the size between marks."""
         named = []
-        for block in others[:most]:
-            names = [str(block.get("type")), *([name] if isinstance(name := block.get("name"), str) else [])]
-            shown = self._quoted(" ".join(self.redact(name)[:_LONGEST_NAME] for name in names), 2 * _LONGEST_NAME + 1)
+        for block in blocks[:count]:
+            names = (block.get("type"), block.get("name"))
+            shown = [self.redact(name)[:_LONGEST_NAME] for name in names if isinstance(name, str)]
             thinking = block.get("thinking")
             if isinstance(thinking, str):
-                named.append(f"{shown} ({len(thinking):,} characters)")
+                size = f"{len(thinking):,} characters"
             else:
-                named.append(f"{shown} ({len(json.dumps(block)):,} bytes)")
-        if len(others) > most:
-            named.append(f"{len(others) - most:,} more")
+                size = f"{len(json.dumps(block)):,} bytes"
+                shown += self._said(block, most)
+            text = " ".join(shown)
+            named.append(f"{self._quoted(text, len(text))} ({size})")
+        if len(blocks) > count:
+            named.append(f"{len(blocks) - count:,} more")
         return named
+
+    def _said(self, block: Mapping[str, Any], most: int) -> list[str]:
+        """The input that a tool was called with, or briefly what it answered, as JSON; nothing for other blocks."""
+        try:
+            if "input" in block:
+                said = block["input"]
+            elif str(block.get("type")).endswith("tool_result"):
+                said, most = _without_blobs(block.get("content")), min(most, _LONGEST_TOOL_RESULT)
+            else:
+                return []
+            text = self.redact(json.dumps(change_texts(said, self.redact), ensure_ascii=False))
+        except RecursionError:  # nested more deeply than anybody could read
+            return []
+        rest = len(text) - most
+        return [text[:most] + (f"… ({rest:,} more characters)" if rest > 0 else "")]
+
+
+def _without_blobs(value: object) -> object:
+    match value:
+        case dict():
+            return {key: _without_blobs(held) for key, held in value.items() if key not in _BLOBS}
+        case list():
+            return [_without_blobs(member) for member in value]
+        case _:
+            return value
 
 
 def grouped_errors(summary: ResultSummary, errored: int, boundary: Boundary) -> str | None:

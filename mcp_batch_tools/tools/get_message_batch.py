@@ -28,7 +28,7 @@ from mcp_batch_tools.tools.answers import (
 )
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.made_here import attempts_of_batches
-from mcp_batch_tools.tools.words.guidance import progress_message, status_message
+from mcp_batch_tools.tools.words.guidance import endings_in_words, progress_message, status_message
 
 
 class MessageBatchDetails(Answer):
@@ -49,6 +49,7 @@ class MessageBatchDetails(Answer):
     waited_seconds: int | None = None
     results_saved_to: str | None = Field(None, description="File here that holds all results.")
     cost_usd: float | None = Field(None, description="What the saved results cost.")
+    stop_reasons: dict[str, int] | None = Field(None, description="Of the saved results that succeeded.")
     label: str | None = None
     estimate_usd: float | None = Field(None, description="The most that it could cost, as estimated before.")
     retry_of: str | None = None
@@ -79,6 +80,9 @@ async def get_message_batch(
     if saved is not None:
         shown.results_saved_to = saved.path
         shown.cost_usd = None if saved.cost_usd is None else float(saved.cost_usd)
+        shown.stop_reasons = dict(saved.stop_reasons) or None
+        if endings := endings_in_words(saved.stop_reasons):
+            shown.message += f" Of the saved results, {endings}."
     return answer(shown)
 
 

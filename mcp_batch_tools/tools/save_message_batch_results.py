@@ -24,7 +24,7 @@ from mcp_batch_tools.results.summary import ResultSummary, ResultValidator
 from mcp_batch_tools.tools.answers import Answer, Argument, NextStep, TaggedAnswer, answer, format_time, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.places import SavePath, place_of
-from mcp_batch_tools.tools.words.guidance import saving_message
+from mcp_batch_tools.tools.words.guidance import results_in_words, saving_message
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +58,7 @@ class Saved(Answer):
     sha256: str
     already_saved: bool = Field(description="The very same file was there before; nothing was written.")
     lines: dict[str, int] = Field(description="Lines by outcome.")
+    stop_reasons: dict[str, int] = Field(description="Lines that succeeded, by stop_reason.")
     tokens: list[ModelTokens]
     cost_usd: float | None = Field(None, description="Absent where a model has no known price.")
     prices_of: str = Field(description="Date of the list of prices.")
@@ -192,11 +193,15 @@ async def _save(
             )
     tokens, cost = _priced(saved.summary, prices)
     how = "The same file was there already" if saved.already else "Saved and checked"
-    results = f"{saved.summary.lines:,} result{'' if saved.summary.lines == 1 else 's'}"
-    message = f"{how}: {results}, {saved.bytes:,} bytes. {_cost_in_words(cost, tokens, prices)}"
+    summary = saved.summary
+    results = f"{summary.lines:,} result{'' if summary.lines == 1 else 's'}"
+    notes = results_in_words(summary.outcomes["succeeded"], summary.stop_reasons, summary.unknown)
+    message = f"{how}: {results}, {saved.bytes:,} bytes.{notes} {_cost_in_words(cost, tokens, prices)}"
     if before is None:
         cost_usd = None if cost is None else str(cost.quantize(_CENTI_CENT))
-        file = RememberedFile(app.now(), batch.id, str(saved.path), saved.bytes, saved.sha256, cost_usd)
+        file = RememberedFile(
+            app.now(), batch.id, str(saved.path), saved.bytes, saved.sha256, cost_usd, summary.stop_reasons
+        )
         try:
             await app.ledger.write(partial(remember_saved_file, file=file))
         except LedgerError as error:
@@ -238,6 +243,7 @@ def _saved_answer(
         sha256=saved.sha256,
         already_saved=saved.already,
         lines=dict(saved.summary.outcomes),
+        stop_reasons=dict(saved.summary.stop_reasons),
         tokens=tokens,
         cost_usd=None if cost is None else float(cost.quantize(_CENTI_CENT)),
         prices_of=prices.date,

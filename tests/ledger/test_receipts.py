@@ -358,7 +358,7 @@ async def test_the_ledger_is_for_its_user_only_and_a_client_name_is_cut_and_hold
     assert state.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 5])
+@pytest.mark.parametrize("version", [1, 2, 3, 6])
 async def test_a_ledger_of_another_version_is_refused_in_one_sentence(
     connect: Connect, sandbox: Sandbox, capsys: Capture, state: Path, version: int
 ) -> None:

@@ -45,6 +45,7 @@ HOSTILE = [
     b'"errored"',
     b'"canceled"',
     b'"lost"',
+    b'"refusal"',
     b'"a"',
     b"12",
     b"nonsense",
@@ -59,6 +60,9 @@ NAMES = [
     "model",
     "usage",
     "content",
+    "stop_reason",
+    "details",
+    "error_code",
     "input_tokens",
     "output_tokens",
     "cache_creation_input_tokens",
@@ -72,7 +76,8 @@ SUCCEEDED = b"""{"custom_id": "a", "result": {"type": "succeeded", "message": {"
     "cache_read_input_tokens": 4, "cache_creation_input_tokens": 5, "cache_creation": {"ephemeral_5m_input_tokens": 2,
     "ephemeral_1h_input_tokens": 3}}}}}""".replace(b"\n", b"")
 ERRORED = b"""{"custom_id": "b", "result": {"type": "errored", "error": {"type": "error", "error": {"type":
-    "invalid_request_error", "message": "max_tokens: Field required"}, "request_id": null}}}""".replace(b"\n", b"")
+    "invalid_request_error", "message": "max_tokens: Field required", "details": {"error_code": "some_limit"}},
+    "request_id": null}}}""".replace(b"\n", b"")
 
 REPLACED = [b'"a"', b'"b"', b'"succeeded"', b'"errored"', b'"claude-haiku-4-5"', b"12", b"5", b'"Hello."', b"null"]
 REPLACED += [b'"invalid_request_error"', b'"max_tokens: Field required"', b'"end_turn"', b'"type"', b'"message"']
@@ -125,7 +130,7 @@ lines = st.one_of(
 def outcome_of(line: LineFacts) -> tuple[Any, ...]:
     summary = ResultSummary()
     summary.add(line)
-    return line.custom_id, line.outcome, summary.tokens, summary.errors
+    return line.custom_id, line.outcome, line.error_code, summary.tokens, summary.errors, summary.stop_reasons
 
 
 def counted(line: bytes) -> Any:
@@ -153,10 +158,13 @@ def shown(line: bytes) -> Any:
 @example(SUCCEEDED.replace(b"12", b"-12"))
 @example(SUCCEEDED.replace(b"12", b"true"))
 @example(SUCCEEDED.replace(b'"model": "claude-haiku-4-5"', b'"model": null'))
+@example(SUCCEEDED.replace(b'"end_turn"', b"[5]"))
+@example(SUCCEEDED.replace(b'"end_turn"', b'"refusal"'))
+@example(ERRORED.replace(b'"some_limit"', b"5"))
 @example(ERRORED.replace(b"errored", b"succeeded"))
 @example(ERRORED.replace(b"invalid_request_error", b""))
 @example(SUCCEEDED.replace(b"succeeded", b"errored"))
-@example(ERRORED.replace(b'{"type":    "invalid_request_error", "message": "max_tokens: Field required"}', b"{}"))
+@example(ERRORED.replace(b'"message": "max_tokens: Field required", ', b""))
 def test_counting_a_line_and_parsing_it_whole_come_to_the_same(line: bytes) -> None:
     assert counted(line) == shown(line)
 
@@ -166,6 +174,8 @@ def test_counting_a_line_and_parsing_it_whole_come_to_the_same(line: bytes) -> N
     [
         (SUCCEEDED, ("a", "succeeded")),
         (ERRORED, ("b", "errored")),
+        (SUCCEEDED.replace(b"succeeded", b"lost"), ("a", "lost")),
+        (b"\xef\xbb\xbf" + SUCCEEDED, ("a", "succeeded")),
         (b'{"result": {"type": "expired"}, "custom_id": "c"}\r', ("c", "expired")),
         (SUCCEEDED.replace(b'"Hello."', b"1" * 5000), ("a", "succeeded")),
         (SUCCEEDED.replace(b'"a"', b'"\\ud800"'), ("\ud800", "succeeded")),
@@ -188,7 +198,9 @@ def test_what_json_allows_is_a_line(line: bytes, facts: tuple[str, str]) -> None
         (b"[1]", "line 7 is not an object"),
         (SUCCEEDED.replace(b'"a"', b'""'), "line 7 has no custom_id"),
         (SUCCEEDED.replace(b'"a"', b"5"), "line 7 has no custom_id"),
-        (SUCCEEDED.replace(b"succeeded", b"lost"), "line 7 has no known outcome"),
+        (SUCCEEDED.replace(b'"succeeded"', b"null"), "line 7 has no outcome"),
+        (SUCCEEDED.replace(b"succeeded", b""), "line 7 has no outcome"),
+        (b"\xef\xbb\xbf\xef\xbb\xbf" + SUCCEEDED, "line 7 is not JSON"),
     ],
 )
 def test_what_is_no_line_is_refused_with_its_number(line: bytes, why: str) -> None:

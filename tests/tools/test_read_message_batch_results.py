@@ -127,7 +127,7 @@ async def test_content_that_is_no_text_is_named_by_kind_and_size(connect: Connec
     assert all(block.startswith(opening) for block in named)
     named = [block.replace(opening, "").replace(closing, "") for block in named]
     assert named[0] == "thinking (1,400 characters)"
-    assert re.fullmatch(r"tool_use search \(\d+ bytes\)", named[1])
+    assert re.fullmatch(r'tool_use search {"query": "q"} \(\d+ bytes\)', named[1])
     assert re.fullmatch(r"image \(5,\d+ bytes\)", named[2])
     assert "\x1b" not in named[3]
     assert "AAAA" not in str(answer)
@@ -315,7 +315,7 @@ async def test_many_results_of_any_kind_fit_into_an_answer_of_25000_tokens(conne
 
 
 @pytest.mark.parametrize(
-    "wrong", [b"{nonsense\n", b"\xff\xfe\n", b"\n", b"[" * 100_000 + b"\n", b'{"custom_id": 5}\n', b"\x00\x00\n"]
+    "wrong", [b"{nonsense\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n", b'{"custom_id": 5}\n', b"\x00\x00\n"]
 )
 async def test_lines_that_are_none_are_left_out_and_counted(connect: Connect, sandbox: Sandbox, wrong: bytes) -> None:
     batch = sandbox.add_batch(3, key=KEY, results=pieces(line("a"), wrong, line("b"), line("c")[:-1]))

@@ -1,6 +1,6 @@
 """The messages of answers that are not failures: of list, get, cancel and delete."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from mcp_batch_tools.api.models import MessageBatch
@@ -42,6 +42,37 @@ def unknown_label_message(known: Sequence[str]) -> str:
     named = ", ".join(map(quote_untrusted, known[:_MOST_LABELS]))
     more = f" and {len(known) - _MOST_LABELS} more" if len(known) > _MOST_LABELS else ""
     return f"No batch was created here with this label. Nothing was listed; the labels used here are {named}{more}."
+
+
+_ENDINGS: Mapping[str, str] = {
+    "max_tokens": "cut off at max_tokens",
+    "model_context_window_exceeded": "cut off at the end of the context window",
+    "pause_turn": "paused before the end of the turn",
+    "compaction": "paused after a compaction",
+    "refusal": "refused",
+}
+
+
+def endings_in_words(stop_reasons: Mapping[str, int]) -> str:
+    """`12 were cut off at max_tokens and 3 refused`: results that succeeded without being the whole answer."""
+    named = [f"{count:,} {_ENDINGS[reason]}" for reason in _ENDINGS if (count := stop_reasons.get(reason, 0))]
+    if not named:
+        return ""
+    number, first = named[0].split(" ", 1)
+    named[0] = f"{number} {'was' if number == '1' else 'were'} {first}"
+    return " and ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
+
+
+def results_in_words(succeeded: int, stop_reasons: Mapping[str, int], unknown: int = 0) -> str:
+    """What must be told of results beside their number, in sentences that begin with a blank; often nothing.
+
+    `unknown` is how many have an outcome that this version does not know.
+    """
+    endings = endings_in_words(stop_reasons)
+    told = f" {succeeded:,} succeeded, of which {endings}." if endings else ""
+    if unknown:
+        told += f" {unknown:,} {'has' if unknown == 1 else 'have'} an outcome that this version does not know."
+    return told
 
 
 NO_TIME_BETWEEN = "No batch can match, since created_after is not before created_before. Nothing was listed."
