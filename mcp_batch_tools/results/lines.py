@@ -8,7 +8,6 @@ any way unusual is parsed as a whole by both, so that both come to the same outc
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import msgspec
@@ -32,9 +31,6 @@ ENDINGS: Mapping[str, Ending] = {
 """Results that succeeded, and are yet not the whole answer, by the `stop_reason` that says so."""
 STOP_REASONS = frozenset({*ENDINGS, "end_turn", "stop_sequence", "tool_use"})
 """The words that the API documents."""
-
-LONGEST_LINE = 32 * 1024 * 1024
-"""Bytes. The longest answer of a model is a few of them; a stream without line breaks must not fill the memory."""
 
 _BOM = b"\xef\xbb\xbf"
 _MOST_DIGITS = 4000
@@ -230,39 +226,6 @@ def _parsed_patiently(line: bytes, number: int) -> Any:
         return json.loads(line.decode(), parse_constant=refuse, parse_int=integer)
     except (ValueError, RecursionError):
         raise InvalidLine(f"line {number:,} is not JSON") from None
-
-
-class LineSplitter:
-    """Takes a file in pieces of any size and gives out its lines."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._length = 0
-
-    @property
-    def rest(self) -> bytes:
-        """What came after the last line break."""
-        return b"".join(self._parts)
-
-    def feed(self, piece: bytes) -> list[bytes]:
-        """The lines that are complete now, with their line breaks.
-
-        Raises:
-            InvalidLine: one is too long to be one.
-        """
-        lines = BytesIO(piece).readlines()  # several times as fast as split
-        if lines:
-            self._parts.append(lines[0])
-            self._length += len(lines[0])
-            if lines[0].endswith(b"\n"):
-                lines[0] = self.rest
-                self._parts = [] if lines[-1].endswith(b"\n") else [lines.pop()]
-                self._length = sum(map(len, self._parts))
-            else:
-                lines = []
-        if self._length > LONGEST_LINE:
-            raise InvalidLine(f"a line is longer than {LONGEST_LINE:,} bytes")
-        return lines
 
 
 def _object(value: object) -> Mapping[str, Any]:

@@ -12,8 +12,8 @@ import anyio.to_thread
 
 from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import InvalidResponse
-from mcp_batch_tools.results.lines import InvalidLine, LineFacts, LineSplitter, decode_line, is_blank
-from mcp_batch_tools.results.pieces import batched
+from mcp_batch_tools.results.lines import InvalidLine, LineFacts, decode_line, is_blank
+from mcp_batch_tools.results.pieces import LineSplitter, batched
 from mcp_batch_tools.results.summary import ResultSummary
 
 MOST_SCANNED = 256 * 1024 * 1024

@@ -12,10 +12,10 @@ from mcp_batch_tools.results.lines import (
     STOP_REASONS,
     InvalidLine,
     LineFacts,
-    LineSplitter,
     decode_line,
     is_blank,
 )
+from mcp_batch_tools.results.pieces import LineSplitter
 from mcp_batch_tools.results.tokens import Tokens
 
 _MOST_ERROR_KINDS = 1000

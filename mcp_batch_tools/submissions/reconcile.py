@@ -12,7 +12,8 @@ from mcp_batch_tools.api.models import MessageBatch
 from mcp_batch_tools.clock import milliseconds
 from mcp_batch_tools.ledger.database import Database
 from mcp_batch_tools.requests.fingerprint import by_custom_id, digest
-from mcp_batch_tools.results.lines import InvalidLine, LineSplitter, ResultLine, parse_line
+from mcp_batch_tools.results.lines import InvalidLine, ResultLine, parse_line
+from mcp_batch_tools.results.pieces import LineSplitter
 from mcp_batch_tools.submissions import store
 from mcp_batch_tools.submissions.match import Listed, Listing, Unclear, within_window
 from mcp_batch_tools.submissions.states import WINDOW_BEFORE, Attempt
