@@ -158,7 +158,7 @@ def _row(raw: bytes) -> dict[str, Any]:
     tokens = line.tokens
     return {
         "custom_id": _storable(line.custom_id),
-        "outcome": line.outcome,
+        "outcome": _storable(line.outcome),
         "text": _storable("\n".join(line.texts) if succeeded else None),
         "stop_reason": _storable(line.message.get("stop_reason")),
         "error_type": _storable(kind),
