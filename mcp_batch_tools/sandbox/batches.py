@@ -23,6 +23,7 @@ class Request:
     outcome: Outcome = "succeeded"
     error: tuple[str, str] | None = None
     """Type and message of the error that an errored request comes to."""
+    stop_reason: str = "end_turn"
     prompt_characters: int = 200
     text_characters: int = 120
 

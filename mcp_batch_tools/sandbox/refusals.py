@@ -36,6 +36,15 @@ MESSAGES = {
     529: "Overloaded",
 }
 
+_STOP_REASONS = (
+    "max_tokens",
+    "stop_sequence",
+    "tool_use",
+    "pause_turn",
+    "compaction",
+    "refusal",
+    "model_context_window_exceeded",
+)
 _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]+", re.ASCII)
 
 
@@ -160,17 +169,26 @@ def _entry(number: int, entry: object) -> tuple[str, dict[str, Any]]:
 
 
 def _request(custom_id: str, params: dict[str, Any], version: str, betas: set[str]) -> Request:
-    """What a request will come to: its params decide, else a custom id that holds the name of an outcome."""
+    """What a request will come to: its params decide, else a custom id that holds an outcome or a stop reason."""
     model = str(params.get("model"))
     error = params_error(params, version, betas)
     size = len(json.dumps(params.get("messages"))) if error is None else 0
     if error is not None:
         return Request(custom_id, model, "errored", error)
+    if "billing" in custom_id:
+        return Request(custom_id, model, "errored", ("invalid_request_error", MESSAGES[402]))
     if "errored" in custom_id:
         return Request(custom_id, model, "errored", ("api_error", "Internal server error"))
     if "expired" in custom_id:
         return Request(custom_id, model, "expired")
-    return Request(custom_id, model, prompt_characters=size, text_characters=min(120, params["max_tokens"] * 4))
+    stop_reason = next((reason for reason in _STOP_REASONS if reason in custom_id), "end_turn")
+    return Request(
+        custom_id,
+        model,
+        stop_reason=stop_reason,
+        prompt_characters=size,
+        text_characters=min(120, params["max_tokens"] * 4),
+    )
 
 
 def params_error(params: dict[str, Any], version: str, betas: set[str]) -> tuple[str, str] | None:

@@ -55,6 +55,11 @@ def _message(batch: Batch, index: int, request: Request) -> dict[str, object]:
             0, {"type": "thinking", "thinking": "A short thought about the parcel.", "signature": "c2lnbmVk"}
         )
     output_tokens = max(1, request.text_characters // 4) + thinking
+    if request.stop_reason == "tool_use":
+        tool = {"type": "tool_use", "id": identifier("toolu", batch.id, index), "name": "note", "input": {"text": text}}
+        content[-1:] = [{**tool, "caller": {"type": "direct"}}]
+    elif request.stop_reason == "refusal":
+        content, output_tokens, thinking = [], 0, 0
     return {
         "id": identifier("msg", batch.id, index),
         "type": "message",
@@ -63,7 +68,7 @@ def _message(batch: Batch, index: int, request: Request) -> dict[str, object]:
         "content": content,
         "container": None,
         "diagnostics": None,
-        "stop_reason": "end_turn",
+        "stop_reason": request.stop_reason,
         "stop_sequence": None,
         "stop_details": None,
         "usage": {
