@@ -15,6 +15,7 @@ Failure
 ├── SourceChanged         `requests`: they are no longer those that were checked
 ├── UploadStalled         `submissions`: sending them stood still
 ├── NothingToRetry        `submissions`: no request of a batch is worth sending again
+├── RetryOfMissing        `submissions`: it is not said of which batch requests are to be sent again
 ├── RetryUnreadable       `submissions`: the results of the batch to retry cannot be read
 └── SaveFailed            `results`: results could not be saved whole
 

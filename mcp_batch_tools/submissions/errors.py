@@ -1,5 +1,7 @@
 """What can stand against sending requests."""
 
+from collections.abc import Sequence
+
 from mcp_batch_tools.errors import Failure
 
 
@@ -12,11 +14,20 @@ class UploadStalled(Failure):
 
 
 class NothingToRetry(Failure):
-    """No request of the source is worth sending again: none expired, was canceled or failed on the server's side."""
+    """No request of the source is to be sent again.
 
-    def __init__(self, message_batch_id: str) -> None:
+    `chosen` are the ways to end that were asked for, empty by default; `others` are those of other results.
+    """
+
+    def __init__(self, message_batch_id: str, *, chosen: Sequence[str] = (), others: Sequence[str] = ()) -> None:
         super().__init__(f"nothing of {message_batch_id} is to be retried")
         self.message_batch_id = message_batch_id
+        self.chosen = chosen
+        self.others = others
+
+
+class RetryOfMissing(Failure):
+    """It was said what of a batch to send again, and not of which."""
 
 
 class RetryUnreadable(Failure):

@@ -79,8 +79,7 @@ def _takes_number(kind: Mapping[str, Any]) -> bool:
 
 def _text(value: str, kind: Mapping[str, Any], now: datetime) -> Any:
     if "enum" in kind:
-        words = {_letters(word): word for word in kind["enum"]}
-        return words.get(_letters(value).replace("cancell", "cancel"), value)
+        return _word(value, kind)
     if "pattern" in kind:
         bare = value.strip(_AROUND)
         shortened = ".." in value  # as a table shows an id that is too long for it: it names no batch, or another one
@@ -88,6 +87,12 @@ def _text(value: str, kind: Mapping[str, Any], now: datetime) -> Any:
     if kind.get("format") == "date-time":
         return understood_time(value.strip(_AROUND), now) or value
     return value.strip()
+
+
+def _word(value: Any, kind: Mapping[str, Any]) -> Any:
+    """The word of a fixed set that is meant."""
+    words = {_letters(word): word for word in kind.get("enum", ())}
+    return words.get(_letters(value).replace("cancell", "cancel"), value) if isinstance(value, str) else value
 
 
 def _letters(word: str) -> str:
@@ -116,7 +121,7 @@ def _list(value: Any, items: Mapping[str, Any]) -> Any:
         value = parsed if isinstance(parsed, list) else _split(value)
     elif isinstance(value, int) and not isinstance(value, bool):
         value = [value]
-    return [_member(member) for member in value] if isinstance(value, list) else value
+    return [_word(_member(member), items) for member in value] if isinstance(value, list) else value
 
 
 def _from_json(value: Any) -> Any:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from mcp_batch_tools.api.models import MESSAGE_BATCH_ID_PATTERN
 from mcp_batch_tools.requests.plan import Plan
+from mcp_batch_tools.submissions.retry import Retried
 from mcp_batch_tools.submissions.send import Sender, Submission, Terms
 from mcp_batch_tools.submissions.store import attempts_of_consent
 from mcp_batch_tools.tools import creation
@@ -92,9 +93,10 @@ async def create_message_batch(
         str | None,
         Field(
             pattern=MESSAGE_BATCH_ID_PATTERN,
-            description="Send only what expired, was canceled or failed on the server's side in this batch.",
+            description="Send only what retry names of this batch.",
         ),
     ] = None,
+    retry: Annotated[list[Retried] | None, Field(description="Default: the first four.")] = None,
     confirmation: Confirmation = None,
 ) -> Annotated[CallToolResult, CreateAnswer]:
     """Create a Message Batch, which costs money. All requests are checked first, and nothing is sent if one is wrong.
@@ -118,6 +120,7 @@ async def create_message_batch(
             "max_cost_usd": max_cost_usd,
             "allow_duplicate": allow_duplicate or None,
             "retry_of": retry_of,
+            "retry": ", ".join(retry or []) or None,
         }
         steps = [_again(given, decision.confirmation)] if decision.confirmation else []
         refusal = not_created(ready.costs, decision.reason, decision.message, [], steps=steps)

@@ -1,5 +1,6 @@
 """What a create rests on: checked requests, their price, and what was sent of them before."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -16,9 +17,10 @@ from mcp_batch_tools.requests.errors import BothGiven
 from mcp_batch_tools.requests.paths import resolve_input_path
 from mcp_batch_tools.requests.plan import Plan, build_plan
 from mcp_batch_tools.requests.sources import FileSource, InlineSource, Source
+from mcp_batch_tools.submissions.errors import RetryOfMissing
 from mcp_batch_tools.submissions.lookup import Prior, look_up
 from mcp_batch_tools.submissions.reconcile import Reconciled, Unresolved, reconcile
-from mcp_batch_tools.submissions.retry import Selection, last_seq_of, select_for_retry
+from mcp_batch_tools.submissions.retry import Retried, Selection, last_seq_of, select_for_retry
 from mcp_batch_tools.submissions.states import Attempt
 from mcp_batch_tools.submissions.store import attempts_of_retries
 from mcp_batch_tools.tools import creation
@@ -56,6 +58,7 @@ async def prepare(
     requests: list[dict[str, Any]] | None,
     requests_file: str | None,
     retry_of: str | None,
+    retry: list[Retried] | None,
     max_cost_usd: float | None,
     allow_duplicate: bool,
     app: AppDep,
@@ -72,6 +75,8 @@ async def prepare(
     """
     if earlier is not None:
         return earlier
+    if retry and retry_of is None:
+        raise RetryOfMissing("retry without retry_of")
     source = _source(app, requests, requests_file)
     file = _identity(source)
     reconciled: Reconciled | None = None
@@ -82,7 +87,7 @@ async def prepare(
             blocking = _open_retry(reconciled, retry_of, allow_duplicate=allow_duplicate)
             if blocking is not None:
                 return _unknown(app, reconciled, blocking, None, Prior([]), allow_duplicate=allow_duplicate)
-        checked = await _checked(app, source, file, retry_of, allow_duplicate=allow_duplicate)
+        checked = await _checked(app, source, file, retry_of, retry or (), allow_duplicate=allow_duplicate)
         if isinstance(checked, NotCreated):
             return checked
         ready = checked
@@ -104,14 +109,20 @@ async def prepare(
 
 
 async def _checked(
-    app: App, source: Source, file: Identity | None, retry_of: str | None, *, allow_duplicate: bool
+    app: App,
+    source: Source,
+    file: Identity | None,
+    retry_of: str | None,
+    chosen: Collection[Retried],
+    *,
+    allow_duplicate: bool,
 ) -> Prepared | NotCreated:
     """The requests, selected where they retry a batch, checked and priced; the ledger is asked for nothing else."""
     settings = app.settings
     prices = load_prices(settings.prices)
     selection = Selection(source, last_seq=0)
     if retry_of is not None:
-        selection = await _select(app, source, retry_of, allow_duplicate=allow_duplicate)
+        selection = await _select(app, source, retry_of, chosen, allow_duplicate=allow_duplicate)
     if selection.source is None:
         return await _already_retried(app, retry_of or "", dict(enumerate(selection.earlier)))
     plan = await anyio.to_thread.run_sync(
@@ -169,7 +180,9 @@ def _open_retry(reconciled: Reconciled, retry_of: str, *, allow_duplicate: bool)
     return None
 
 
-async def _select(app: App, source: Source, retry_of: str, *, allow_duplicate: bool) -> Selection:
+async def _select(
+    app: App, source: Source, retry_of: str, chosen: Collection[Retried], *, allow_duplicate: bool
+) -> Selection:
     saved = await saved_results(app, retry_of)
     readable = saved is not None and saved.path.endswith((".jsonl", ".jsonl.gz"))
     return await select_for_retry(
@@ -179,6 +192,7 @@ async def _select(app: App, source: Source, retry_of: str, *, allow_duplicate: b
         source,
         retry_of,
         Path(saved.path) if saved is not None and readable else None,
+        chosen=chosen,
         allow_duplicate=allow_duplicate,
     )
 

@@ -28,7 +28,7 @@ from mcp_batch_tools.ledger.errors import Reason as LedgerReason
 from mcp_batch_tools.pricing.errors import InvalidPrices
 from mcp_batch_tools.requests.errors import BothGiven, InvalidRequests, SourceChanged
 from mcp_batch_tools.results.errors import SaveFailed, SaveProblem
-from mcp_batch_tools.submissions.errors import NothingToRetry, RetryUnreadable, UploadStalled
+from mcp_batch_tools.submissions.errors import NothingToRetry, RetryOfMissing, RetryUnreadable, UploadStalled
 from mcp_batch_tools.tools.facts import CancelFacts, CreateFacts, DeleteFacts
 from mcp_batch_tools.tools.words import consent, guidance
 from mcp_batch_tools.tools.words.calls import TOOLS as TOOL_OF
@@ -206,6 +206,13 @@ def local_failures() -> Iterator[tuple[str, tuple[Act, ...], Any]]:
     yield "file changed", ("create",), lambda act: SourceChanged("/home/x/requests.jsonl")
     yield "stalled upload", ("create",), lambda act: UploadStalled(300)
     yield "nothing to retry", ("create",), lambda act: NothingToRetry(BATCH)
+    yield (
+        "nothing to retry of what was chosen",
+        ("create",),
+        lambda act: NothingToRetry(BATCH, chosen=["cut", "refused"], others=["expired"]),
+    )
+    yield "nothing to retry by default", ("create",), lambda act: NothingToRetry(BATCH, others=["cut", "refused"])
+    yield "retry of nothing", ("create",), lambda act: RetryOfMissing()
     yield "retry of a running batch", ("create",), lambda act: RetryUnreadable(BATCH, ended=False)
     yield "retry of an archived batch", ("create",), lambda act: RetryUnreadable(BATCH, ended=True)
 

@@ -12,7 +12,7 @@ from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.pricing.errors import InvalidPrices
 from mcp_batch_tools.requests.errors import BothGiven, InvalidRequests, SourceChanged
 from mcp_batch_tools.results.errors import SaveFailed
-from mcp_batch_tools.submissions.errors import NothingToRetry, RetryUnreadable, UploadStalled
+from mcp_batch_tools.submissions.errors import NothingToRetry, RetryOfMissing, RetryUnreadable, UploadStalled
 from mcp_batch_tools.tools.words.calls import Act, Call
 
 _LEDGER: Mapping[Act, str] = {
@@ -186,11 +186,10 @@ def _sending(error: Failure, call: Call) -> tuple[str, str]:
                 f"The upload stood still for {error.seconds:.0f} s, so it was given up.",
                 f"{call.again} with the same arguments; that cannot pay twice.",
             )
-        case NothingToRetry(message_batch_id=batch):
-            return (
-                f"{batch} has nothing to retry: no request in this file expired, was canceled or failed on the server.",
-                "A request that the API refused is sent again once it has been corrected in the file.",
-            )
+        case NothingToRetry():
+            return _nothing_to_retry(error)
+        case RetryOfMissing():
+            return "retry was given without retry_of.", f"{call.again} with the id of that batch as retry_of."
         case RetryUnreadable(message_batch_id=batch, ended=False):
             return f"{batch} has not ended, so nothing of it can be retried yet.", f"{call.again} after it has ended."
         case RetryUnreadable(message_batch_id=batch):
@@ -200,6 +199,18 @@ def _sending(error: Failure, call: Call) -> tuple[str, str]:
             )
         case _:
             raise error
+
+
+def _nothing_to_retry(error: NothingToRetry) -> tuple[str, str]:
+    if error.chosen:
+        none = f"is among {', '.join(error.chosen)}"
+    else:
+        none = "expired, was canceled or failed for reasons that are not its own"
+    if error.others:
+        next_step = f"Other results of this batch are {', '.join(error.others)}: name them in retry to send those."
+    else:
+        next_step = "A request that the API found invalid is sent again by default, once it is corrected in the file."
+    return f"{error.message_batch_id} has nothing to retry: no request in this file {none}.", next_step
 
 
 def _problems(error: InvalidRequests) -> str:
