@@ -155,8 +155,13 @@ def api_error(
         retry_after=retry_after(response.headers, now),
         should_retry={"true": True, "false": False}.get(should_retry or ""),
         error_code=_text(details.get("error_code")),
-        names_batch=message_batch_id is not None and message_batch_id in message,
+        names_batch=message_batch_id is not None and _names(message, message_batch_id),
     )
+
+
+def _names(message: str, message_batch_id: str) -> bool:
+    """Whether a text names this id, and not a longer one that holds it."""
+    return re.search(rf"(?<![\w-]){re.escape(message_batch_id)}(?![\w-])", message) is not None
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -42,7 +42,7 @@ from mcp_batch_tools.tools.words.consent import (
     declined_message,
     nothing_done_message,
 )
-from mcp_batch_tools.tools.words.guidance import CANCEL_NOT_WATCHED, cancel_message
+from mcp_batch_tools.tools.words.guidance import CANCEL_NOT_WATCHED, cancel_message, overdue_message
 
 Outcome = Literal[
     "cancellation_requested",
@@ -181,7 +181,8 @@ class _Cancel:
             steps = [
                 step for step in steps_to_delete(batch, self.goal, patience) if step.tool != "cancel_message_batch"
             ]
-        return _cancel_answer(batch, outcome, cancel_message(batch, outcome) + not_watched, steps)
+        overdue = overdue_message(batch, self.app.client.now())
+        return _cancel_answer(batch, outcome, cancel_message(batch, outcome) + not_watched + overdue, steps)
 
     def answered_before(self, earlier: AnsweredBefore) -> CancelAnswer:
         """What came of the first answer to a question; nothing is done on another one."""

@@ -249,4 +249,5 @@ class _Delete:
         reasons: dict[str, Reason] = {"in_progress": "in_progress", "canceling": "canceling"}
         steps = steps_to_delete(batch, Goal(self.save_results_to), self.caller.patience)
         reason = reasons.get(batch.processing_status, "unknown_status")
-        return not_deleted(batch, reason, guidance.not_ended_message(batch), steps)
+        message = guidance.not_ended_message(batch) + guidance.overdue_message(batch, self.app.client.now())
+        return not_deleted(batch, reason, message, steps)

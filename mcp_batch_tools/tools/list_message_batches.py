@@ -63,19 +63,21 @@ async def list_message_batches(
         return answer(MessageBatchList(message=unknown_label_message(labelled.known), batches=[]))
     rows: list[Row] = []
     first_page = cursor is None
-    scanned = 0
+    seen = {cursor}
     more, stuck = True, False
     for _ in range(_MOST_PAGES):
         page = await app.client.list(limit=_UPSTREAM_PAGE if filtered else limit, after_id=cursor)
-        # An upstream whose cursor does not move would be listed again and again.
-        stuck = page.has_more and (not page.data or page.data[-1].id == cursor)
+        # An upstream whose cursor does not move on would be listed again and again.
+        stuck = page.has_more and (not page.data or page.data[-1].id in seen)
         more = page.has_more and not stuck
         for number, batch in enumerate(page.data, start=1):
             if created_after is not None and batch.created_at < created_after:
                 more = stuck = False  # newest first: all that follow are older still
                 break
+            if batch.id in seen:
+                continue
             cursor = batch.id
-            scanned += 1
+            seen.add(cursor)
             if (status is None or batch.processing_status == status) and (
                 (created_before is None or batch.created_at < created_before)
                 and (labelled is None or batch.id in labelled.batches)
@@ -91,7 +93,7 @@ async def list_message_batches(
         row.label = made_here[row.id].label if row.id in made_here else None
     message = list_message(
         len(rows),
-        scanned,
+        len(seen) - 1,
         more=more,
         stopped_early=more and len(rows) < limit,
         filtered=filtered,

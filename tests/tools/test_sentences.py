@@ -285,7 +285,6 @@ def guided() -> Iterator[tuple[str, str]]:
         yield "delete", guidance.not_saved_yet_message(saving, asked=asked)
     yield "delete", guidance.SAVED_FILE_CHANGED
     yield "delete", guidance.results_gone_message(batches()[-1])
-    yield "delete, by the clock", guidance.results_gone_message(batches()[-1].model_copy(update={"archived_at": None}))
     yield "any question", NO_CONSENT
     yield from consents()
 

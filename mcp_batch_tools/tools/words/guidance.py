@@ -80,21 +80,19 @@ NO_TIME_BETWEEN = "No batch can match, since created_after is not before created
 
 def status_message(batch: MessageBatch, now: datetime, waited: float | None) -> str:
     """Where a batch stands, after waiting for so many seconds; and that this is not normal, where it takes too long."""
+    overdue = overdue_message(batch, now)
     total = requests(batch.request_counts.total)
     after = f" after waiting {waited:.0f} s" if waited is not None else ""
     match batch.processing_status:
-        case "in_progress" if batch.expires_at is not None and now > batch.expires_at:
-            return (
-                f"Still in progress{after}: {total}, although the batch should have ended by "
-                f"{format_time(batch.expires_at)}. {_report(batch)}"
-            )
+        case "in_progress" if overdue:
+            return f"Still in progress{after}: {total}.{overdue}"
         case "in_progress":
             return (
                 f"Still in progress{after}: {total}, created {format_time(batch.created_at)}. How many have finished "
                 "is not known before the end."
             )
-        case "canceling" if batch.cancel_initiated_at and now - batch.cancel_initiated_at > _CANCELING_LASTS:
-            return f"Still being canceled{_since(batch)}, not ended yet{after}: {total}. {_report(batch)}"
+        case "canceling" if overdue:
+            return f"Still being canceled{_since(batch)}, not ended yet{after}: {total}.{overdue}"
         case "canceling":
             return f"Being canceled{_since(batch)}, not ended yet{after}: {total}. Wait; do not cancel it again."
         case "ended" if batch.readable and now >= batch.results_until:
@@ -168,16 +166,10 @@ SAVED_FILE_CHANGED = (
 
 
 def results_gone_message(batch: MessageBatch) -> str:
-    """Why the results of a batch could not be saved before the delete."""
-    until = format_time(batch.results_until)
-    if batch.archived_at is None:  # only a clock says so
-        return (
-            f"Nothing was deleted: by the clock of this computer, its results lasted until {until}, so they were not "
-            "saved. Ask the user whether they are needed before anything is deleted."
-        )
+    """Why the results of a batch that is archived could not be saved before the delete."""
     return (
-        f"Nothing was deleted: its results lasted until {until} and can no longer be saved. To delete the record that "
-        "is left, call without save_results_to."
+        f"Nothing was deleted: its results lasted until {format_time(batch.results_until)} and can no longer be saved. "
+        "To delete the record that is left, call without save_results_to."
     )
 
 
@@ -204,8 +196,22 @@ def _since(batch: MessageBatch) -> str:
     return f" since {format_time(batch.cancel_initiated_at)}" if batch.cancel_initiated_at else ""
 
 
-def _report(batch: MessageBatch) -> str:
+def overdue_message(batch: MessageBatch, now: datetime) -> str:
+    """That a batch takes longer than it can, and what support needs, after a blank; nothing where it may go on.
+
+    The clock is the API's where its answer tells the time, else `now`.
+    """
+    now = batch.api_time or now
+    late = ""
+    match batch.processing_status:
+        case "in_progress" if batch.expires_at is not None and now > batch.expires_at:
+            late = f" The batch should have ended by {format_time(batch.expires_at)}."
+        case "canceling" if batch.cancel_initiated_at and now - batch.cancel_initiated_at > _CANCELING_LASTS:
+            late = f" A cancellation takes an hour at most, and this began {format_time(batch.cancel_initiated_at)}."
+        case _:
+            return ""
     request = f" and the request id {quote_name(batch.request_id)}" if batch.request_id else ""
     return (
-        f"This is not normal: ask the user to report it to Anthropic's support with the batch id {batch.id}{request}."
+        f"{late} This is not normal: ask the user to report it to Anthropic's support with the batch id "
+        f"{batch.id}{request}."
     )
