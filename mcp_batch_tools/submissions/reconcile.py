@@ -196,8 +196,8 @@ async def _read_list(client: BatchClient, attempts: Sequence[Attempt]) -> tuple[
         batches |= {batch.id: batch for batch in page.data}
         if now is not None and page.data and milliseconds(page.data[0].created_at) > now + WINDOW_BEFORE:
             now = None  # a time before what has happened already is not the API's
-        # An empty page after others, or that says that there are more, or one that was there before, is no end: the batch
-        # that the cursor names may be deleted.
+        # An empty page after others, or that says that there are more, or one that was there before, is no end: the
+        # batch that the cursor names may be deleted.
         stuck = repeated if page.data else page.has_more or cursor is not None
         ended = not stuck and not (page.data and page.has_more)
         listing = Listing([listed_batch(batch) for batch in batches.values()], ended, now)

@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from mcp import Client
 
 from mcp_batch_tools.sandbox import Clock, Fault, Sandbox
-from tests.conftest import KEY, Connect
+from mcp_batch_tools.server import create_server
+from mcp_batch_tools.settings import Settings
+from tests.conftest import KEY, Assistant, Connect, SandboxTransport
 from tests.support.requests import request
 
 pytestmark = pytest.mark.anyio
@@ -398,3 +401,105 @@ async def test_a_label_that_was_never_given_leads_to_those_that_were(connect: Co
     assert "weekly" not in several["message"]
     assert "the labels used here are" in several["message"]
     assert not [listed for listed in (none, unknown, several) if listed["batches"]]
+
+
+def listed_page(*names: str) -> bytes:
+    batch = {"processing_status": "ended", "request_counts": {}, "created_at": "2026-11-03T08:00:00Z"}
+    return json.dumps({"data": [{"id": name, **batch} for name in names], "has_more": True}).encode()
+
+
+@pytest.mark.parametrize("arguments", [{"limit": 50}, {"status": "ended", "limit": 50}])
+@pytest.mark.parametrize("pages", [["ab"], ["ab", "cd", "ab"], ["ab", "cd", "cd"]])
+async def test_a_list_that_comes_round_shows_each_batch_once_and_stops(
+    connect: Connect, sandbox: Sandbox, pages: list[str], arguments: dict[str, Any]
+) -> None:
+    sandbox.faults += [Fault("list", body=listed_page(*names)) for names in pages]
+    sandbox.faults.append(Fault("list", body=listed_page(*pages[-1]), times=9))
+    async with connect() as assistant:
+        answer = await assistant.call("list_message_batches", **arguments)
+    assert ids(answer) == sorted({name for names in pages for name in names})
+    assert "next_cursor" not in answer
+    assert "its list does not go on" in answer["message"]
+    assert len(sandbox.received) <= 3
+
+
+@pytest.mark.parametrize(
+    ("tool", "status"),
+    [
+        ("cancel_message_batch", "canceling"),
+        ("delete_message_batch", "canceling"),
+        ("delete_message_batch", "in_progress"),
+    ],
+)
+@pytest.mark.parametrize("overdue", [True, False])
+async def test_whoever_acts_on_a_batch_that_is_overdue_is_told_so(
+    connect: Connect, sandbox: Sandbox, tool: str, status: str, overdue: bool
+) -> None:
+    age = timedelta(hours=31 if overdue else 0.5)
+    batch = {
+        "id": "msgbatch_1",
+        "processing_status": status,
+        "request_counts": {"processing": 5},
+        "created_at": (NOW - age).isoformat(),
+        "expires_at": (NOW - age + timedelta(hours=24)).isoformat(),
+        "cancel_initiated_at": (NOW - age).isoformat() if status == "canceling" else None,
+    }
+    sandbox.faults.append(Fault("retrieve", body=json.dumps(batch).encode(), headers={"request-id": "req_42"}))
+    async with connect() as assistant:
+        answer = await assistant.call(tool, message_batch_id="msgbatch_1")
+    assert ("with the batch id msgbatch_1 and the request id req_42" in answer["message"]) == overdue
+
+
+async def test_whether_a_batch_is_overdue_is_told_by_the_clock_of_the_api(connect: Connect, sandbox: Sandbox) -> None:
+    batch = sandbox.add_batch(key=KEY, status="in_progress", processing_seconds=7200)
+    server = create_server(
+        Settings.load(api_key=KEY), transport=SandboxTransport(sandbox), clock=Clock(NOW + timedelta(days=3))
+    )
+    async with Client(server) as client:
+        answer = await Assistant(client).call("get_message_batch", message_batch_id=batch)
+    assert "This is not normal" not in answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("read_message_batch_results", {}),
+        ("save_message_batch_results", {}),
+        ("delete_message_batch", {"save_results_to": "x.jsonl"}),
+    ],
+)
+async def test_results_that_the_api_still_serves_are_read_and_saved_whatever_the_clock_here_says(
+    connect: Connect, sandbox: Sandbox, tool: str, arguments: dict[str, Any]
+) -> None:
+    batch = sandbox.add_batch(key=KEY, age=86400)
+    server = create_server(
+        Settings.load(api_key=KEY, destructive="allow"),
+        transport=SandboxTransport(sandbox),
+        clock=Clock(NOW + timedelta(days=400)),
+    )
+    async with Client(server) as client:
+        answer = await Assistant(client).call(tool, message_batch_id=batch, **arguments)
+    assert answer.get("type") in {None, "message_batch_results_saved", "message_batch_deleted"}
+    assert any(received.path.endswith("/results") for received in sandbox.received)
+
+
+@pytest.mark.parametrize("named", ["Not Found", "model: claude-nonsense-9", "Message Batch msgbatch_12 not found."])
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("get_message_batch", {}),
+        ("cancel_message_batch", {}),
+        ("delete_message_batch", {}),
+        ("delete_message_batch", {"save_results_to": "x.jsonl"}),
+        ("read_message_batch_results", {}),
+        ("save_message_batch_results", {}),
+    ],
+)
+async def test_a_404_that_does_not_name_the_batch_does_not_say_that_it_is_gone(
+    connect: Connect, sandbox: Sandbox, named: str, tool: str, arguments: dict[str, Any]
+) -> None:
+    sandbox.faults.append(Fault("retrieve", status=404, message=named, times=3))
+    async with connect() as assistant:
+        said = await assistant.fail(tool, message_batch_id="msgbatch_1", **arguments)
+    assert "gone" not in said
+    assert "ANTHROPIC_BASE_URL is the address of the API, without /v1" in said
