@@ -87,7 +87,7 @@ class Settings(BaseModel):
     ask_above_usd: float = Field(
         1.0, ge=0, description="The person is asked before something is created that could cost more than this, in USD."
     )
-    prices: Path | None = Field(None, description="File of prices that replaces the built-in `prices.json`.")
+    prices: Path | None = Field(None, description="File of negotiated rates, which go before the published ones.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "warning", description="What is logged, to standard error."
     )

@@ -25,7 +25,17 @@ _POLL_BOUNDS = (1.0, 60.0)
 _WHOLE_ANSWER = 25.0
 """Seconds for a request and its whole answer, which a limit on stalls does not bound."""
 # What the API counts of the params of a request; others it would refuse.
-_COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "mcp_servers")
+_COUNTED = (
+    "model",
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "cache_control",
+    "mcp_servers",
+)
 _JSON = {"content-type": "application/json"}
 _CREATE_TIMEOUT = httpx2.Timeout(600, connect=5, write=240)
 """Seconds. That for writing a piece is shorter than the lease of its sender, see `submissions.states`."""

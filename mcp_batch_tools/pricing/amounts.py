@@ -20,3 +20,8 @@ def format_usd(amount: Decimal) -> str:
         step = Decimal(1).scaleb(amount.adjusted() - _DIGITS_OF_SMALL_AMOUNTS + 1)
     digits = f"{amount.quantize(step, ROUND_HALF_UP):f}".rstrip("0")
     return f"{digits.ljust(len('0.00'), '0')} USD"
+
+
+def as_number(amount: Decimal | None) -> float | None:
+    """An amount as JSON has it: not rounded."""
+    return None if amount is None else float(amount)

@@ -1,4 +1,4 @@
-"""What can be wrong with a price list."""
+"""What can be wrong with a file of rates."""
 
 from typing import Literal
 
@@ -6,10 +6,13 @@ from mcp_batch_tools.errors import Failure
 
 
 class InvalidPrices(Failure):
-    """The price list at `path` cannot be read, or is not one. `detail` says why, and where in it."""
+    """The file of rates at `path` cannot be read, is not one, or has the form of an earlier version.
 
-    def __init__(self, problem: Literal["unreadable", "invalid"], *, path: str, detail: str) -> None:
+    `detail` says why, and where in it; for the earlier form, it is one of its models in the present form.
+    """
+
+    def __init__(self, problem: Literal["unreadable", "invalid", "old_form"], *, path: str, detail: str) -> None:
         super().__init__(f"{path}: {problem}: {detail}")
-        self.problem: Literal["unreadable", "invalid"] = problem
+        self.problem: Literal["unreadable", "invalid", "old_form"] = problem
         self.path = path
         self.detail = detail

@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 
 from mcp_batch_tools.requests.blocks import block_problems
 from mcp_batch_tools.requests.parsing import MOST_LEVELS, canonical, has_each_key_once, levels_inside
-from mcp_batch_tools.requests.sizes import TEXT_ONLY, Size, size_of_contents, tokens_of_text
+from mcp_batch_tools.requests.sizes import MOST_TOKENS, TEXT_ONLY, Size, size_of_contents, tokens_of_text
 
 LONGEST_MODEL = 256
 """Characters of the name of a model."""
@@ -116,7 +116,7 @@ class OrdinaryChecker:
         if not (bare and surplus < _SHORTEST_MEMBER) and not has_each_key_once(raw, content, _QUOTES_AROUND):
             return None
         if bare or (not has_parts and _nested(params) == _NONE_NESTED):
-            size, tools = Size(TEXT_ONLY, tokens_of_text(len(content))), None
+            size, tools = Size(TEXT_ONLY, min(tokens_of_text(content), MOST_TOKENS)), None
         elif not self._are_right(with_blocks) or _may_be_too_deep(params, content):
             return None
         else:

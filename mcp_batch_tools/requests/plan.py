@@ -17,7 +17,7 @@ from mcp_batch_tools.requests.fingerprint import request_digest
 from mcp_batch_tools.requests.parsing import parse
 from mcp_batch_tools.requests.parts import ENVELOPE, MOST_BYTES, MOST_REQUESTS, Part, Parts, body, body_length
 from mcp_batch_tools.requests.problems import Problems
-from mcp_batch_tools.requests.sizes import ModelPlan
+from mcp_batch_tools.requests.sizes import Kind, ModelPlan, plan_of
 from mcp_batch_tools.requests.sources import LONGEST, TOO_LONG, Source
 from mcp_batch_tools.requests.validation import Refused, RequestChecker
 
@@ -25,14 +25,15 @@ __all__ = ["ModelPlan", "Part", "Plan", "body", "body_length", "build_plan"]
 
 _SAMPLE = 20
 _SAMPLE_BYTES = 2 * 1024 * 1024
+_LARGEST_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Requests that passed. `bytes` is the sum over the parts; `fingerprint` is the same for the same parts.
 
-    `sample` holds the `params` of up to 20 requests, at most 2 MiB in all, for counting tokens; it is the same for the
-    same requests.
+    `sample` holds the `params` of up to 20 requests, at most 2 MiB in all, for counting tokens, and of the largest one
+    of each kind, at most 8 MiB in all; it is the same for the same requests.
     """
 
     requests: int
@@ -105,32 +106,46 @@ class _Planning:
                     continue
                 model = models.get(request.model)
                 if model is None:
-                    model = models[request.model] = ModelPlan()
+                    model = models[request.model] = plan_of(request.model)
                 model.add(request.max_tokens, request.size, request.tools)
                 self.parts.add(raw, request_digest(request.custom_id, request.content))
-                self.sample.offer(raw)
+                self.sample.offer(raw, request.model, request.size.kind)
         except InvalidRequests as error:
             for problem in error.problems:
                 problems.add_general(problem.kind)
 
 
 class _Sample:
-    """A few of the requests, each as likely as the others, but for those that are too large."""
+    """A few of the requests, each as likely as the others, but for those that are too large.
+
+    Beside them stands the largest one of each model and kind, as far as there is room.
+    """
 
     def __init__(self) -> None:
         self._random = Random(5)  # noqa: S311  nothing secret: the same requests shall give the same sample
         self._seen = 0
-        self._raw: list[bytes] = []
+        self._few: list[tuple[bytes, tuple[str, Kind]]] = []
+        self._largest: dict[tuple[str, Kind], bytes] = {}
+        self._room = _LARGEST_BYTES
 
-    def offer(self, raw: bytes) -> None:
+    def offer(self, raw: bytes, model: str, kind: Kind) -> None:
         self._seen += 1
+        of = model, kind
+        held = self._largest.get(of, b"")
+        if len(raw) > len(held) and len(raw) - len(held) <= self._room:
+            self._room -= len(raw) - len(held)
+            self._largest[of] = raw
         if self._random.random() * self._seen >= _SAMPLE or len(raw) > _SAMPLE_BYTES:
             return
-        if len(self._raw) == _SAMPLE:
-            self._raw.pop(self._random.randrange(_SAMPLE))
-        self._raw.append(raw)
-        while sum(map(len, self._raw)) > _SAMPLE_BYTES:
-            self._raw.remove(max(self._raw, key=len))
+        if len(self._few) == _SAMPLE:
+            self._few.pop(self._random.randrange(_SAMPLE))
+        self._few.append((raw, of))
+        while sum(len(one) for one, _ in self._few) > _SAMPLE_BYTES:
+            self._few.remove(max(self._few, key=lambda one: len(one[0])))
 
     def params(self) -> list[dict[str, Any]]:
-        return [parse(raw)["params"] for raw in self._raw]
+        few = [raw for raw, _ in self._few]
+        for of, raw in self._largest.items():
+            if not any(of == other and len(one) >= len(raw) for one, other in self._few):
+                few.append(raw)
+        return [parse(raw)["params"] for raw in few]

@@ -14,7 +14,16 @@ import msgspec
 from msgspec import Meta, Struct
 from pydantic_core import from_json
 
-from mcp_batch_tools.results.tokens import MOST_TOKENS, CacheWrites, Tokens, Usage
+from mcp_batch_tools.results.tokens import (
+    MOST_TOKENS,
+    CacheWrites,
+    Iteration,
+    ServerToolUse,
+    TokenCounts,
+    Tokens,
+    Usage,
+    billed,
+)
 
 Outcome = Literal["succeeded", "errored", "canceled", "expired"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -132,16 +141,27 @@ class ResultLine:
 
     @property
     def usage(self) -> Usage:
-        """The tokens that the message says were used; what is not a count is 0."""
+        """What the message says was used; what is not a count is 0."""
         told = _object(self.message.get("usage"))
-        written = CacheWrites(**_counts(CacheWrites, told.get("cache_creation")))
-        return Usage(**{**_counts(Usage, told), "cache_creation": written})
+        entries = told.get("iterations")
+        return Usage(
+            **_token_counts(told),
+            inference_geo=_text(told.get("inference_geo")),
+            server_tool_use=ServerToolUse(**_counts(ServerToolUse, told.get("server_tool_use"))),
+            iterations=[
+                Iteration(**_token_counts(_object(entry)), model=_text(_object(entry).get("model")))
+                for entry in entries
+            ]
+            if isinstance(entries, list)
+            else None,
+        )
 
     @property
     def tokens(self) -> Tokens:
-        """The tokens that were used, by what is paid for them."""
+        """The tokens that are paid for, whichever model used them."""
         tokens = Tokens()
-        tokens.add_usage(self.usage)
+        for _, counts in billed("", self.usage, _text(self.message.get("stop_reason"))):
+            tokens.add(*counts.paid)
         return tokens
 
     @property
@@ -234,6 +254,11 @@ def _object(value: object) -> Mapping[str, Any]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _token_counts(told: Mapping[str, Any]) -> dict[str, Any]:
+    written = CacheWrites(**_counts(CacheWrites, told.get("cache_creation")))
+    return {**_counts(TokenCounts, told), "cache_creation": written}
 
 
 def _counts(kind: type[Struct], told: object) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from mcp_batch_tools.api.models import RequestCounts
 from mcp_batch_tools.results.lines import (
@@ -16,16 +16,18 @@ from mcp_batch_tools.results.lines import (
     is_blank,
 )
 from mcp_batch_tools.results.pieces import LineSplitter
-from mcp_batch_tools.results.tokens import Tokens
+from mcp_batch_tools.results.tokens import Group, Tokens, Usage, billed, steps_of
 
 _MOST_ERROR_KINDS = 1000
 _MOST_MODELS = 50
+_MOST_GROUPS = 500
 _MOST_UNKNOWN = 20
 _MOST_OTHER_LINES = 100_000
 """As many as a batch can have requests. More lines that no count of the batch covers would only fill the disk."""
 _WORD = re.compile("[a-z_]{1,40}", re.ASCII)
 _LONGEST_NAME = 100
 _LONGEST_MESSAGE = 200
+NO_USAGE = Usage()
 OTHERS = "others"
 """What is counted together: stop reasons that the API does not document, and kinds of which there are too many."""
 
@@ -41,10 +43,19 @@ class ResultSummary:
     redact: Callable[[str], str] = str
     lines: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    tokens: dict[str, Tokens] = field(default_factory=dict)
+    groups: dict[Group, Tokens] = field(default_factory=dict)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     stop_reasons: Counter[str] = field(default_factory=Counter)
-    _tokens_by_model: dict[str, Tokens] = field(default_factory=dict)
+    _models: set[str] = field(default_factory=set)
+    _tokens_by_group: dict[tuple[str, bool, int], Tokens] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> dict[str, Tokens]:
+        """The tokens of each model."""
+        tokens: dict[str, Tokens] = {}
+        for group, used in self.groups.items():
+            tokens.setdefault(group.model, Tokens()).add(*astuple(used))
+        return tokens
 
     def count(self, line: LineFacts) -> None:
         """Count one line by its outcome, and by its stop reason or error; its tokens are not added."""
@@ -73,22 +84,31 @@ class ResultSummary:
         return self.lines - sum(self.outcomes[outcome] for outcome in OUTCOMES)
 
     def add(self, line: LineFacts) -> None:
-        """Count one line, and add its tokens to those of the model that answered."""
+        """Count one line, and add what it is billed for to the groups that it belongs to."""
         self.count(line)
         result = line.result
         if result.type == "succeeded":
             answer = result.message or NO_MESSAGE
-            tokens = self._tokens_by_model.get(answer.model) or self._tokens_of(answer.model)
-            if usage := answer.usage:
-                tokens.add_usage(usage)
+            usage = answer.usage or NO_USAGE
+            in_us = usage.inference_geo == "us"
+            searches = 0 if usage.server_tool_use is None else usage.web_searches
+            ordinary = usage.iterations is None and answer.stop_reason != "refusal"
+            inferences = ((answer.model, usage),) if ordinary else billed(answer.model, usage, answer.stop_reason)
+            for model, counts in inferences:
+                given, written, for_an_hour, read, output = counts.paid
+                group = (model, in_us, steps_of(given + written + for_an_hour + read))
+                tokens = self._tokens_by_group.get(group) or self._tokens_of(*group)
+                tokens.add(given, written, for_an_hour, read, output, searches)
+                searches = 0
 
-    def _tokens_of(self, model: str) -> Tokens:
+    def _tokens_of(self, model: str, in_us: bool, steps: int) -> Tokens:
         name = self.redact(model)[:_LONGEST_NAME]
-        if name not in self.tokens and len(self.tokens) >= _MOST_MODELS:
+        if name not in self._models and len(self._models) >= _MOST_MODELS:
             name = OTHERS
-        tokens = self.tokens.setdefault(name, Tokens())
-        if len(self._tokens_by_model) < _MOST_MODELS:
-            self._tokens_by_model[model] = tokens
+        self._models.add(name)
+        tokens = self.groups.setdefault(Group(name, in_us, steps), Tokens())
+        if len(self._tokens_by_group) < _MOST_GROUPS:
+            self._tokens_by_group[model, in_us, steps] = tokens
         return tokens
 
 

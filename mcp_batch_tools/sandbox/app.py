@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from email.utils import format_datetime
 
 from starlette.requests import Request as HttpRequest
@@ -18,7 +19,7 @@ from mcp_batch_tools.sandbox.endpoints import Call
 from mcp_batch_tools.sandbox.faults import ConnectionCut, Fault, take
 from mcp_batch_tools.sandbox.limits import RateLimit
 from mcp_batch_tools.sandbox.refusals import Refusal, check_headers
-from mcp_batch_tools.sandbox.replies import identifier
+from mcp_batch_tools.sandbox.replies import bill, identifier
 
 _DAY = 86400.0
 _MOST_REMEMBERED = 100_000
@@ -136,6 +137,14 @@ class Sandbox:
             raise ValueError(f"a batch of {seconds} s is {batch.status(now)} after {age} s, not {status}")
         self._batches_of(self._workspace(key))[batch.id] = batch
         return batch.id
+
+    def bill(self, message_batch_id: str, *, key: str) -> Decimal:
+        """What the batch has cost in USD, by the sandbox's own prices.
+
+        Raises:
+            KeyError: there is no such batch, or no price for a model.
+        """
+        return bill(self._batches_of(self._workspace(key))[message_batch_id])
 
     def remove_batch(self, message_batch_id: str, *, key: str) -> None:
         """Take a batch out of the workspace of `key`, as if somebody else had deleted it."""

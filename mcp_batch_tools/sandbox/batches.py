@@ -7,9 +7,12 @@ from itertools import accumulate
 from math import gcd
 from typing import Literal, overload
 
+from mcp_batch_tools.sandbox.billing import Input
+
 Outcome = Literal["succeeded", "errored", "canceled", "expired"]
 OUTCOMES: tuple[Outcome, ...] = ("succeeded", "errored", "canceled", "expired")
 
+_SHORT = Input()
 EXPIRES_AFTER = timedelta(hours=24)
 ARCHIVED_AFTER = timedelta(days=29)
 
@@ -24,8 +27,9 @@ class Request:
     error: tuple[str, str] | None = None
     """Type and message of the error that an errored request comes to."""
     stop_reason: str = "end_turn"
-    prompt_characters: int = 200
+    input: Input = _SHORT
     text_characters: int = 120
+    max_tokens: int = 128_000
 
 
 class GeneratedRequests(Sequence[Request]):

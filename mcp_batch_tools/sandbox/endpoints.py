@@ -12,6 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from mcp_batch_tools.sandbox.batches import Batch, Request
+from mcp_batch_tools.sandbox.billing import input_tokens
 from mcp_batch_tools.sandbox.refusals import (
     LARGEST_BODY,
     Refusal,
@@ -175,7 +176,7 @@ def _offset_of(header: str | None) -> int:
 
 
 async def count_tokens(call: Call) -> Response:
-    """A rule of thumb: four characters a token."""
+    """The tokens that a batch would be billed for."""
     try:
         params = json.loads(await call.http.body())
     except (ValueError, RecursionError) as error:
@@ -185,5 +186,4 @@ async def count_tokens(call: Call) -> Response:
     wrong = params_error({"max_tokens": 1, **params}, call.version, call.betas)
     if wrong:
         raise Refusal(404 if wrong[0] == "not_found_error" else 400, wrong[1])
-    counted = {name: params[name] for name in ("system", "messages", "tools") if name in params}
-    return JSONResponse({"input_tokens": len(json.dumps(counted)) // 4 + 1})
+    return JSONResponse({"input_tokens": input_tokens(params)})

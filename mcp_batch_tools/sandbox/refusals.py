@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mcp_batch_tools.sandbox.batches import Request
+from mcp_batch_tools.sandbox.billing import input_of
 
 LARGEST_BODY = 256 * 1024 * 1024
 MOST_REQUESTS = 100_000
@@ -172,7 +173,6 @@ def _request(custom_id: str, params: dict[str, Any], version: str, betas: set[st
     """What a request will come to: its params decide, else a custom id that holds an outcome or a stop reason."""
     model = str(params.get("model"))
     error = params_error(params, version, betas)
-    size = len(json.dumps(params.get("messages"))) if error is None else 0
     if error is not None:
         return Request(custom_id, model, "errored", error)
     if "billing" in custom_id:
@@ -182,12 +182,14 @@ def _request(custom_id: str, params: dict[str, Any], version: str, betas: set[st
     if "expired" in custom_id:
         return Request(custom_id, model, "expired")
     stop_reason = next((reason for reason in _STOP_REASONS if reason in custom_id), "end_turn")
+    most = params["max_tokens"]
     return Request(
         custom_id,
         model,
         stop_reason=stop_reason,
-        prompt_characters=size,
-        text_characters=min(120, params["max_tokens"] * 4),
+        input=input_of(params, custom_id),
+        text_characters=min(120, most * 4),
+        max_tokens=most,
     )
 
 

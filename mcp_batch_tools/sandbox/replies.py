@@ -1,9 +1,11 @@
-"""What requests come to: lines of a results file, made on the fly from the numbers of the requests."""
+"""What requests come to and cost: lines of a results file, made on the fly from the numbers of the requests."""
 
 import json
+from decimal import Decimal
 from hashlib import sha256
 
 from mcp_batch_tools.sandbox.batches import Batch, Outcome, Request
+from mcp_batch_tools.sandbox.billing import cost_of
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _WORDS = (
@@ -32,7 +34,7 @@ def line(batch: Batch, index: int) -> bytes:
 def _result(batch: Batch, index: int, request: Request, outcome: Outcome) -> dict[str, object]:
     match outcome:
         case "succeeded":
-            return {"type": outcome, "message": _message(batch, index, request)}
+            return {"type": outcome, "message": answer_of(batch, index, request)}
         case "errored":
             kind, message = request.error or ("invalid_request_error", "max_tokens: Field required")
             error = {"type": kind, "message": message}
@@ -44,7 +46,14 @@ def _result(batch: Batch, index: int, request: Request, outcome: Outcome) -> dic
             return {"type": outcome}
 
 
-def _message(batch: Batch, index: int, request: Request) -> dict[str, object]:
+def bill(batch: Batch) -> Decimal:
+    """USD for the results of a batch that has ended. Raises `KeyError` for a model without a price."""
+    succeeded = (index for index in range(len(batch.requests)) if batch.outcome(index) == "succeeded")
+    return sum((cost_of(answer_of(batch, index, batch.requests[index])) for index in succeeded), Decimal(0))
+
+
+def answer_of(batch: Batch, index: int, request: Request) -> dict[str, object]:
+    """What the model answered to one request."""
     repeats = request.text_characters // len(_WORDS) + 1
     text = (_WORDS * repeats)[: request.text_characters]
     content: list[dict[str, object]] = [{"type": "text", "text": text, "citations": None}]
@@ -54,7 +63,7 @@ def _message(batch: Batch, index: int, request: Request) -> dict[str, object]:
         content.insert(
             0, {"type": "thinking", "thinking": "A short thought about the parcel.", "signature": "c2lnbmVk"}
         )
-    output_tokens = max(1, request.text_characters // 4) + thinking
+    output_tokens = min(max(1, request.text_characters // 4) + thinking, request.max_tokens)
     if request.stop_reason == "tool_use":
         tool = {"type": "tool_use", "id": identifier("toolu", batch.id, index), "name": "note", "input": {"text": text}}
         content[-1:] = [{**tool, "caller": {"type": "direct"}}]
@@ -72,15 +81,10 @@ def _message(batch: Batch, index: int, request: Request) -> dict[str, object]:
         "stop_sequence": None,
         "stop_details": None,
         "usage": {
-            "input_tokens": request.prompt_characters // 4 + 1,
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+            **request.input.usage(),
             "output_tokens": output_tokens,
-            "output_tokens_details": {"thinking_tokens": thinking},
+            "output_tokens_details": {"thinking_tokens": min(thinking, output_tokens)},
             "service_tier": "batch",
             "speed": None,
-            "inference_geo": None,
-            "server_tool_use": None,
         },
     }

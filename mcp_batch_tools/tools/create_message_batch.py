@@ -70,6 +70,7 @@ def _facts(ready: Prepared) -> CreateFacts:
         input_tokens_by=ready.costs.input_tokens_by,
         sent_on=None if before is None else before.time,
         sent_as=None if before is None else before.message_batch_id,
+        not_included=ready.estimate.not_included,
     )
 
 
@@ -197,8 +198,13 @@ async def _send(
 async def _answered_before(app: App, earlier: AnsweredBefore, label: str | None) -> Created | NotCreated:
     """What came of the first answer to a question; nothing is sent on another one."""
     named = CreateFacts(**earlier.question.facts)
-    most = None if named.max_cost_usd is None else round(float(named.max_cost_usd), 4)
-    costs = Costs(models=[], max_cost_usd=most, prices_of=named.prices_of, input_tokens_by=named.input_tokens_by)
+    costs = Costs(
+        models=[],
+        max_cost_usd=None if named.max_cost_usd is None else float(named.max_cost_usd),
+        prices_of=named.prices_of,
+        not_included=[*named.not_included],
+        input_tokens_by=named.input_tokens_by,
+    )
     if earlier.decision == "refused":
         return not_created(costs, "declined", declined_message("declined"), [])
     if earlier.decision == "unseen":

@@ -9,15 +9,17 @@ from pydantic import Field
 
 from mcp_batch_tools.api.untrusted import quote_name, quote_untrusted
 from mcp_batch_tools.clock import from_milliseconds
-from mcp_batch_tools.pricing.amounts import format_usd
+from mcp_batch_tools.pricing.amounts import as_number, format_usd
 from mcp_batch_tools.pricing.estimates import Estimate
-from mcp_batch_tools.requests.sizes import BYTES_A_TOKEN, BYTES_A_TOKEN_OF_DOCUMENTS, TOKENS_AN_IMAGE
+from mcp_batch_tools.requests.sizes import BYTES_A_TOKEN, BYTES_A_TOKEN_OF_DOCUMENTS, TOKENS_A_LARGE_IMAGE
 from mcp_batch_tools.submissions.reconcile import Unresolved
 from mcp_batch_tools.submissions.states import ABSENT_AFTER, LEASE_ANSWER, Attempt
 from mcp_batch_tools.tools.answers import Answer, NextStep, TaggedAnswer, Time, format_time, requests
+from mcp_batch_tools.tools.words.consent import priced
 
 Reason = Literal[
     "too_expensive",
+    "cost_unknown",
     "already_created",
     "unknown_outcome",
     "failed",
@@ -61,6 +63,7 @@ class Costs(Answer):
     models: list[ModelCost]
     max_cost_usd: float | None = Field(None, description="Absent where a price is unknown.")
     prices_of: str
+    not_included: list[str] = Field(description="Tools and parameters that may cost more than is known before.")
     input_tokens_by: str
 
 
@@ -139,8 +142,8 @@ def created_batches(attempts: Mapping[int, Attempt]) -> list[CreatedBatch]:
 def costs_of(estimate: Estimate) -> Costs:
     """The estimate as an answer holds it."""
     rule = (
-        f"a rule of thumb ({BYTES_A_TOKEN:.0f} bytes of text or {BYTES_A_TOKEN_OF_DOCUMENTS:.0f} of a PDF a token, "
-        f"{TOKENS_AN_IMAGE:,} tokens an image), since the API counted none"
+        f"a rule of thumb ({BYTES_A_TOKEN:.0f} bytes of text, 1 beyond ASCII, or {BYTES_A_TOKEN_OF_DOCUMENTS:.0f} "
+        f"of a PDF a token, up to {TOKENS_A_LARGE_IMAGE:,} tokens an image), since the API counted none"
     )
     return Costs(
         models=[
@@ -149,26 +152,26 @@ def costs_of(estimate: Estimate) -> Costs:
                 requests=model.requests,
                 input_tokens=model.input_tokens,
                 most_output_tokens=model.most_output_tokens,
-                max_cost_usd=None if model.max_cost_usd is None else round(float(model.max_cost_usd), 4),
+                max_cost_usd=as_number(model.max_cost_usd),
             )
             for model in estimate.models
         ],
-        max_cost_usd=None if estimate.max_cost_usd is None else round(float(estimate.max_cost_usd), 4),
+        max_cost_usd=as_number(estimate.max_cost_usd),
         prices_of=estimate.prices_of,
+        not_included=estimate.not_included,
         input_tokens_by=f"the API's count of {requests(estimate.counted)}" if estimate.counted else rule,
     )
 
 
 def cost_in_words(estimate: Estimate) -> str:
-    """`2.50 USD if every answer is as long as max_tokens allows, by the prices of 2026-09-20`."""
+    """`2.50 USD if every answer is as long as max_tokens allows, by the prices of genai-prices 0.2.3`."""
     if estimate.max_cost_usd is None:
-        unlisted = ", ".join(quote_name(model.model) for model in estimate.models if model.max_cost_usd is None)
-        return f"the cost is unknown, since the prices of {estimate.prices_of} do not list {unlisted}"
-    fees = ", without the fees and results of server tools," if estimate.fees else ""
-    return (
-        f"{format_usd(estimate.max_cost_usd)}{fees} if every answer is as long as max_tokens allows, by the prices of "
-        f"{estimate.prices_of}"
-    )
+        return f"the cost is unknown, since the prices of {estimate.prices_of} do not list {_unlisted(estimate)}"
+    return priced(estimate.max_cost_usd, estimate.prices_of, estimate.not_included)
+
+
+def _unlisted(estimate: Estimate) -> str:
+    return ", ".join(quote_name(model.model) for model in estimate.models if model.max_cost_usd is None)
 
 
 def inferred(attempts: Mapping[int, Attempt]) -> str:
@@ -275,9 +278,17 @@ def not_everything(why: str, so_far: str, *, repeating_helps: bool) -> str:
     return f"Not everything was sent.{so_far} {why}{again}"
 
 
-def too_expensive(estimate: Estimate, limit: float) -> str:
-    """The requests could cost more than `limit`, in USD."""
-    return (
-        f"Nothing was sent: {cost_in_words(estimate)}, and the limit is {format_usd(Decimal(str(limit)))}. Fewer "
-        "requests or a smaller max_tokens cost less; the user can raise the limit."
+def over_the_limit(estimate: Estimate, limit: float) -> tuple[Literal["too_expensive", "cost_unknown"], str] | None:
+    """Why the requests could cost more than `limit`, in USD; None where they cannot."""
+    most, limited = estimate.max_cost_usd, f"the limit is {format_usd(Decimal(str(limit)))}"
+    if most is None:
+        return "cost_unknown", (
+            f"Nothing was sent: {cost_in_words(estimate)}, and {limited}. The user can give rates for "
+            f"{_unlisted(estimate)} in a file (--prices), or allow a create without a limit."
+        )
+    if most <= Decimal(str(limit)):
+        return None
+    return "too_expensive", (
+        f"Nothing was sent: {cost_in_words(estimate)}, and {limited}. Fewer requests or a smaller max_tokens cost "
+        "less; the user can raise the limit."
     )

@@ -1,5 +1,6 @@
 """What a question names: the facts that its words are made of, and that a consent holds for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -73,7 +74,7 @@ class CreateFacts:
     """What a question about a create names: the plan, its price, and when its content was sent before.
 
     `parts` batches are to be created. `max_cost_usd` is a decimal number, or None where a price is unknown. `sent_on`
-    is in milliseconds, and belongs to the batch `sent_as`.
+    is in milliseconds, and belongs to the batch `sent_as`. `not_included` names what may cost more than that.
     """
 
     plan_fingerprint: str
@@ -84,6 +85,7 @@ class CreateFacts:
     input_tokens_by: str
     sent_on: int | None = None
     sent_as: str | None = None
+    not_included: Sequence[str] = ()
 
     @property
     def subject(self) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,12 +124,13 @@ async def _checked(
         selection = await _select(app, source, retry_of, chosen, allow_duplicate=allow_duplicate)
     if selection.source is None:
         return await _already_retried(app, retry_of or "", dict(enumerate(selection.earlier)))
+    prices.prepare()
     plan = await anyio.to_thread.run_sync(
         partial(
             build_plan, selection.source, anthropic_version=settings.anthropic_version, most_requests=app.most_requests
         )
     )
-    cost = await estimate(app.client, plan, prices)
+    cost = await estimate(app.client, plan, prices, app.clock.now().date())
     prior = Prior.nothing(plan, allow_duplicate=allow_duplicate, retry_of=retry_of)
     return Prepared(selection.source, file, plan, cost, creation.costs_of(cost), selection.last_seq, prior)
 
@@ -262,10 +262,5 @@ async def _state(app: App, attempt: Attempt) -> tuple[str, bool]:
 
 def _too_expensive(cost: Estimate, costs: Costs, limits: list[float | None]) -> NotCreated | None:
     limit = min((limit for limit in limits if limit is not None), default=None)
-    if limit is None:
-        return None
-    most = cost.max_cost_usd
-    if most is not None and most <= Decimal(str(limit)):
-        return None
-    message = creation.too_expensive(cost, limit)
-    return not_created(costs, "too_expensive", message, [])
+    over = None if limit is None else creation.over_the_limit(cost, limit)
+    return None if over is None else not_created(costs, *over, [])

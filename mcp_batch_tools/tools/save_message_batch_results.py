@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import asdict
-from decimal import Decimal
+from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,12 +15,13 @@ from mcp_batch_tools.api.untrusted import quote_name
 from mcp_batch_tools.ledger.errors import LedgerError
 from mcp_batch_tools.ledger.saved_files import SavedFile as RememberedFile
 from mcp_batch_tools.ledger.saved_files import remember_saved_file, saved_files
-from mcp_batch_tools.pricing.amounts import format_usd
+from mcp_batch_tools.pricing.amounts import as_number, format_usd
+from mcp_batch_tools.pricing.bills import Bill, bill_of
 from mcp_batch_tools.pricing.prices import Prices, load_prices
 from mcp_batch_tools.results.download import Report, SavedFile, save_results
 from mcp_batch_tools.results.publishing import size_of, summary_of
 from mcp_batch_tools.results.saving import Progress
-from mcp_batch_tools.results.summary import ResultSummary, ResultValidator
+from mcp_batch_tools.results.summary import ResultValidator
 from mcp_batch_tools.tools.answers import Answer, Argument, NextStep, TaggedAnswer, answer, format_time, wait_step
 from mcp_batch_tools.tools.app import App, AppDep, Caller, CallerDep
 from mcp_batch_tools.tools.places import SavePath, place_of
@@ -32,11 +33,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LONGEST_CALL = 50.0
 """Seconds: the most patient clients wait for 60 to 240, and a save goes on without its caller anyway."""
-_CENTI_CENT = Decimal("0.0001")
 
 
 class ModelTokens(Answer):
-    """Tokens of one model, and what they cost; the cost is absent where the list of prices has no such model."""
+    """What one model used, and what that cost; the cost is absent where the model has no known price."""
 
     model: str
     input: int
@@ -44,6 +44,7 @@ class ModelTokens(Answer):
     cache_write_1h: int
     cache_read: int
     output: int
+    web_searches: int
     cost_usd: float | None = None
 
 
@@ -61,7 +62,7 @@ class Saved(Answer):
     stop_reasons: dict[str, int] = Field(description="Lines that succeeded, by stop_reason.")
     tokens: list[ModelTokens]
     cost_usd: float | None = Field(None, description="Absent where a model has no known price.")
-    prices_of: str = Field(description="Date of the list of prices.")
+    prices_of: str
 
 
 class Saving(Answer):
@@ -155,7 +156,7 @@ async def save(
 
     Raises:
         SaveFailed, BatchError: as `save_results`; or another save writes to the file, or too many are under way.
-        InvalidPrices: the list of prices cannot be used; nothing was saved.
+        InvalidPrices: the user's rates cannot be used; nothing was saved.
     """
     work = partial(_save, app, batch, place, load_prices(app.settings.prices), overwrite=overwrite)
 
@@ -186,19 +187,21 @@ async def _save(
 ) -> Saved:
     """Save, remember that it was saved, and tell what is in the file."""
     saved = before = await _saved_before(app, batch, place)
+    prices.prepare()
     if saved is None:
         async with app.saves.turn:
             saved = await save_results(
                 app.client, batch, place, overwrite=overwrite, report=report, redact=app.settings.redact
             )
-    tokens, cost = _priced(saved.summary, prices)
+    day = batch.created_at.astimezone(UTC).date()
+    bill = await anyio.to_thread.run_sync(bill_of, saved.summary.groups, prices, day)
     how = "The same file was there already" if saved.already else "Saved and checked"
     summary = saved.summary
     results = f"{summary.lines:,} result{'' if summary.lines == 1 else 's'}"
     notes = results_in_words(summary.outcomes["succeeded"], summary.stop_reasons, summary.unknown)
-    message = f"{how}: {results}, {saved.bytes:,} bytes.{notes} {_cost_in_words(cost, tokens, prices)}"
+    message = f"{how}: {results}, {saved.bytes:,} bytes.{notes} {_cost_in_words(bill, prices)}"
     if before is None:
-        cost_usd = None if cost is None else str(cost.quantize(_CENTI_CENT))
+        cost_usd = None if bill.cost is None else str(bill.cost)
         file = RememberedFile(
             app.now(), batch.id, str(saved.path), saved.bytes, saved.sha256, cost_usd, summary.stop_reasons
         )
@@ -206,7 +209,7 @@ async def _save(
             await app.ledger.write(partial(remember_saved_file, file=file))
         except LedgerError as error:
             message += f" The ledger could not take a note of it ({error}), so a later delete will not know of it."
-    return _saved_answer(batch, saved, message, tokens, cost, prices)
+    return _saved_answer(batch, saved, message, bill, prices)
 
 
 async def _saved_before(app: App, batch: MessageBatch, place: "Path") -> SavedFile | None:
@@ -226,14 +229,7 @@ async def _saved_before(app: App, batch: MessageBatch, place: "Path") -> SavedFi
     return None
 
 
-def _saved_answer(
-    batch: MessageBatch,
-    saved: SavedFile,
-    message: str,
-    tokens: list[ModelTokens],
-    cost: Decimal | None,
-    prices: Prices,
-) -> Saved:
+def _saved_answer(batch: MessageBatch, saved: SavedFile, message: str, bill: Bill, prices: Prices) -> Saved:
     return Saved(
         id=batch.id,
         type="message_batch_results_saved",
@@ -244,27 +240,18 @@ def _saved_answer(
         already_saved=saved.already,
         lines=dict(saved.summary.outcomes),
         stop_reasons=dict(saved.summary.stop_reasons),
-        tokens=tokens,
-        cost_usd=None if cost is None else float(cost.quantize(_CENTI_CENT)),
-        prices_of=prices.date,
+        tokens=[
+            ModelTokens(model=quote_name(model.model), **asdict(model.tokens), cost_usd=as_number(model.cost))
+            for model in bill.models
+        ],
+        cost_usd=as_number(bill.cost),
+        prices_of=prices.source,
     )
 
 
-def _priced(summary: ResultSummary, prices: Prices) -> tuple[list[ModelTokens], Decimal | None]:
-    """Tokens and cost by model, and the whole cost where every model has a price."""
-    rows = []
-    whole: Decimal | None = Decimal(0)
-    for model, tokens in summary.tokens.items():
-        cost = prices.cost(model, tokens)
-        whole = None if whole is None or cost is None else whole + cost
-        cost_usd = None if cost is None else float(cost.quantize(_CENTI_CENT))
-        rows.append(ModelTokens(model=quote_name(model), **asdict(tokens), cost_usd=cost_usd))
-    return rows, whole
-
-
-def _cost_in_words(cost: Decimal | None, tokens: list[ModelTokens], prices: Prices) -> str:
-    if cost is not None:
-        return f"They cost {format_usd(cost)} by the prices of {prices.date}, server tools not included."
-    unlisted = [row.model for row in tokens if row.cost_usd is None]
+def _cost_in_words(bill: Bill, prices: Prices) -> str:
+    if bill.cost is not None:
+        return f"They cost {format_usd(bill.cost)} by the prices of {prices.source}, of server tools only web searches."
+    unlisted = [quote_name(model.model) for model in bill.models if model.cost is None]
     unknown = ", ".join(unlisted[:3]) + (f" and {len(unlisted) - 3} more" if len(unlisted) > 3 else "")
-    return f"What they cost is unknown: the prices of {prices.date} do not list {unknown}."
+    return f"What they cost is unknown: the prices of {prices.source} do not list {unknown}."

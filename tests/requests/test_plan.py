@@ -510,6 +510,7 @@ def test_the_plan_adds_up_by_model_with_attachments_by_rule_and_what_may_be_writ
         request("a", system="x" * 3000),
         request("b", messages=said("user", told), max_tokens=5),
         request("c", messages=said("user", picture, link, outcome), model="claude-opus-4-6"),
+        request("C", messages=said("user", picture, link, outcome), model="claude-opus-4-7"),
         request("d", messages=said("user", paper), model="claude-opus-4-5"),
         request("e", messages=said("user", short), model="claude-sonnet-4-5"),
         request("f", messages=said("user", long), model="claude-sonnet-4-5"),
@@ -518,20 +519,22 @@ def test_the_plan_adds_up_by_model_with_attachments_by_rule_and_what_may_be_writ
     haiku = models["claude-haiku-4-5"]
     assert (haiku.requests, haiku.max_tokens) == (2, 15)
     told_of = {
-        name: {(*kind,): round(tokens, -2) for kind, tokens in plan.tokens.items()} for name, plan in models.items()
+        name: {kind[:2]: round(held.tokens, -2) for (kind, _), held in plan.sums.items()}
+        for name, plan in models.items()
     }
     assert told_of == {
-        "claude-haiku-4-5": {(False, ""): 2100},
-        "claude-opus-4-6": {(True, ""): 6600},
-        "claude-opus-4-5": {(True, ""): 75_100},
-        "claude-sonnet-4-5": {(False, "5m"): 1000, (False, "1h"): 1100},
+        "claude-haiku-4-5": {("", ""): 2100},
+        "claude-opus-4-6": {("images", ""): 6600},
+        "claude-opus-4-7": {("images", ""): 19_300},
+        "claude-opus-4-5": {("documents", ""): 76_600},
+        "claude-sonnet-4-5": {("", "5m"): 1000, ("", "1h"): 1100},
     }
 
 
 def test_what_is_more_than_any_model_reads_counts_as_much_as_it_reads() -> None:
     link = {"type": "document", "source": {"type": "url", "url": "https://example.com/x.pdf"}}
     plan = build_plan(InlineSource([request(messages=said("user", link, link))]), anthropic_version=NEW)
-    assert list(plan.models["claude-haiku-4-5"].tokens.values()) == [1_000_000]
+    assert [held.tokens for held in plan.models["claude-haiku-4-5"].sums.values()] == [1_000_000]
 
 
 def test_the_sample_is_small_and_the_same_each_time() -> None:
@@ -542,8 +545,8 @@ def test_the_sample_is_small_and_the_same_each_time() -> None:
     assert max(int(params["system"]) for params in first) > 500
     large = [request(f"r{n}", system="x" * 300_000) for n in range(30)] + [request("z", system="x" * 3 * MEGABYTE)]
     sample = build_plan(InlineSource(large), anthropic_version=NEW).sample
-    assert sample
-    assert len(json.dumps(sample)) < 2 * MEGABYTE + 1000
+    assert [params for params in sample if len(params["system"]) == 3 * MEGABYTE]
+    assert 3 * MEGABYTE < len(json.dumps(sample)) < 5 * MEGABYTE + 1000
 
 
 @pytest.mark.parametrize("count", [3, 3000])

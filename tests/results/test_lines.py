@@ -69,12 +69,22 @@ NAMES = [
     "cache_creation",
     "ephemeral_5m_input_tokens",
     "ephemeral_1h_input_tokens",
+    "inference_geo",
+    "server_tool_use",
+    "web_search_requests",
+    "iterations",
+    "stop_reason",
     "\\ud800",
 ]
 SUCCEEDED = b"""{"custom_id": "a", "result": {"type": "succeeded", "message": {"model": "claude-haiku-4-5", "content": [
     {"type": "text", "text": "Hello."}], "stop_reason": "end_turn", "usage": {"input_tokens": 12, "output_tokens": 3,
     "cache_read_input_tokens": 4, "cache_creation_input_tokens": 5, "cache_creation": {"ephemeral_5m_input_tokens": 2,
     "ephemeral_1h_input_tokens": 3}}}}}""".replace(b"\n", b"")
+ADVISED = SUCCEEDED.replace(
+    b'"input_tokens": 12',
+    b'"inference_geo": "us", "server_tool_use": {"web_search_requests": 2}, "iterations": [{"model": "claude-opus-5", '
+    b'"input_tokens": 7}, {"output_tokens": 8}], "input_tokens": 12',
+)
 ERRORED = b"""{"custom_id": "b", "result": {"type": "errored", "error": {"type": "error", "error": {"type":
     "invalid_request_error", "message": "max_tokens: Field required", "details": {"error_code": "some_limit"}},
     "request_id": null}}}""".replace(b"\n", b"")
@@ -110,7 +120,7 @@ def replaced(line: bytes, old: bytes, value: bytes) -> bytes:
     return line.replace(old, value)
 
 
-ordinary = st.sampled_from([SUCCEEDED, ERRORED])
+ordinary = st.sampled_from([SUCCEEDED, ERRORED, ADVISED])
 lines = st.one_of(
     values,
     st.builds(spliced, ordinary, st.integers(0, 500), st.integers(0, 12), st.one_of(st.binary(max_size=3), values)),
@@ -130,7 +140,7 @@ lines = st.one_of(
 def outcome_of(line: LineFacts) -> tuple[Any, ...]:
     summary = ResultSummary()
     summary.add(line)
-    return line.custom_id, line.outcome, line.error_code, summary.tokens, summary.errors, summary.stop_reasons
+    return line.custom_id, line.outcome, line.error_code, summary.groups, summary.errors, summary.stop_reasons
 
 
 def counted(line: bytes) -> Any:
@@ -150,6 +160,11 @@ def shown(line: bytes) -> Any:
 @settings(max_examples=rounds(1000))
 @given(lines)
 @example(SUCCEEDED)
+@example(ADVISED)
+@example(ADVISED.replace(b'"us"', b"5"))
+@example(ADVISED.replace(b'{"output_tokens": 8}', b"null"))
+@example(ADVISED.replace(b'"claude-opus-5"', b"null"))
+@example(ADVISED.replace(b"2}", b"-2}"))
 @example(ERRORED)
 @example(SUCCEEDED.replace(b'"Hello."', b'"\xff\xfe"'))
 @example(SUCCEEDED.replace(b'"Hello."', b"9" * 5000))

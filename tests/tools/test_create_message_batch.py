@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,15 @@ async def test_above_a_limit_nothing_is_sent(
     assert creates(sandbox) == 0
 
 
-async def test_with_a_limit_an_unknown_price_is_above_it(connect: Connect, sandbox: Sandbox) -> None:
+async def test_with_a_limit_nothing_is_sent_at_an_unknown_price(connect: Connect, sandbox: Sandbox) -> None:
     async with connect() as assistant:
         answer = await assistant.call(
             "create_message_batch", requests=[request("a", model="claude-of-tomorrow")], max_cost_usd=1000
         )
-    assert answer["reason"] == "too_expensive"
-    assert "unknown" in answer["message"]
+    assert answer["reason"] == "cost_unknown"
+    assert f"genai-prices {version('genai-prices')} do not list claude-of-tomorrow" in answer["message"]
+    assert "--prices" in answer["message"]
+    assert "Fewer requests" not in answer["message"]
     assert creates(sandbox) == 0
 
 

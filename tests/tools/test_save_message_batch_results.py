@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ async def test_all_results_are_saved_whole_with_hash_counts_and_cost(
     assert answer["sha256"] == hashlib.sha256(content).hexdigest()
     assert answer["lines"] == {"succeeded": 5, "errored": 2, "canceled": 1, "expired": 1}
     assert len({json.loads(row)["custom_id"] for row in content.splitlines()}) == 9
-    assert answer["prices_of"] == "2026-09-20"
+    assert answer["prices_of"] == f"genai-prices {version('genai-prices')}"
     assert answer["cost_usd"] == answer["tokens"][0]["cost_usd"]
     assert [path.name for path in results.iterdir()] == [f"{batch}.jsonl"]
 
@@ -61,14 +62,14 @@ async def test_all_results_are_saved_whole_with_hash_counts_and_cost(
     [
         ({"input_tokens": 1_000_000, "output_tokens": 1_000_000}, "claude-haiku-4-5", 3.0),
         ({"input_tokens": 2_000_000, "output_tokens": 0}, "claude-opus-4-5-20251101", 5.0),
-        ({"cache_creation_input_tokens": 1_000_000}, "claude-sonnet-4-5", 1.875),
+        ({"cache_creation_input_tokens": 1_000_000}, "claude-sonnet-4-6", 1.875),
         (
             {
                 "cache_creation_input_tokens": 2_000_000,
                 "cache_creation": {"ephemeral_5m_input_tokens": 1_000_000, "ephemeral_1h_input_tokens": 1_000_000},
                 "cache_read_input_tokens": 1_000_000,
             },
-            "claude-sonnet-4-5",
+            "claude-sonnet-4-6",
             1.5 * (1.25 + 2 + 0.1),
         ),
         ({"input_tokens": 5}, "claude-of-tomorrow-9", None),
@@ -90,22 +91,46 @@ async def test_the_cost_follows_the_list_of_prices_and_an_unlisted_model_has_non
         assert model in answer["message"]
 
 
-async def test_prices_can_be_replaced_and_a_list_that_is_none_is_told_before_anything_is_saved(
+RATES = {"input": "10", "output": "20.5", "cache_read": "1", "cache_write_5m": "12.5", "cache_write_1h": "20"}
+
+
+async def test_own_rates_go_first_and_a_file_that_is_none_is_told_before_anything_is_saved(
     connect: Connect, sandbox: Sandbox, results: Path, tmp_path: Path
 ) -> None:
     batch = sandbox.add_batch(1, key=KEY, results=pieces(line("a")))
+    other = sandbox.add_batch(1, key=KEY, results=pieces(line("a", model="claude-opus-5-5")))
     own, broken = tmp_path / "own.json", tmp_path / "broken.json"
-    own.write_text('{"date": "2027-01-01", "models": {"claude-haiku-4-5": ["10", "20.5"]}}')
-    broken.write_text('{"date": "soon", "models": {}}')
-    for wrong in (broken, tmp_path / "none.json"):
-        async with connect(prices=wrong) as assistant:
+    dearer = RATES | {"above": 100_000, "input": "30"}
+    later = RATES | {"from": "2027-01-01", "input": "1000"}
+    own.write_text(json.dumps({"date": "2026-11-01", "models": {"claude-haiku-4-5": [later, dearer, RATES]}}))
+    entries: list[list[dict[str, Any]]] = [[], [dearer], [{"input": 1}]]
+    for entry in entries:
+        broken.write_text(json.dumps({"date": "2026-11-01", "models": {"claude-haiku-4-5": entry}}))
+        async with connect(prices=broken) as assistant:
             said = await assistant.fail("save_message_batch_results", message_batch_id=batch)
         assert "--prices" in said
+    async with connect(prices=tmp_path / "none.json") as assistant:
+        assert "--prices" in await assistant.fail("save_message_batch_results", message_batch_id=batch)
     assert not list(results.parent.glob("results*"))
     async with connect(prices=own) as assistant:
         answer = await assistant.call("save_message_batch_results", message_batch_id=batch)
-    assert answer["cost_usd"] == 30.5
-    assert "prices of 2027-01-01" in answer["message"]
+        published = await assistant.call("save_message_batch_results", message_batch_id=other)
+    assert answer["cost_usd"] == 50.5
+    assert "prices of 2026-11-01 (--prices) and of genai-prices" in answer["message"]
+    assert published["cost_usd"] == 12
+
+
+async def test_rates_of_the_earlier_form_are_told_how_to_be_rewritten(
+    connect: Connect, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    batch = sandbox.add_batch(1, key=KEY, results=pieces(line("a")))
+    own = tmp_path / "own.json"
+    old = {"date": "2026-09-20", "models": {"claude-haiku-4-5": ["0.4", "2"]}, "times_input": {"cache_read": "0.05"}}
+    own.write_text(json.dumps(old))
+    async with connect(prices=own) as assistant:
+        said = await assistant.fail("save_message_batch_results", message_batch_id=batch)
+    assert "the form of an earlier version" in said
+    assert '"claude-haiku-4-5": [{"input": "0.4", "output": "2", "cache_read": "0.020",' in said
 
 
 async def test_the_name_of_the_file_chooses_the_format(connect: Connect, sandbox: Sandbox, results: Path) -> None:

@@ -189,7 +189,7 @@ def local_failures() -> Iterator[tuple[str, tuple[Act, ...], Any]]:
     )
     for save in get_args(SaveProblem):
         yield f"saving: {save}", SAVING, lambda act, p=save: save_failed(p)
-    for prices in ("unreadable", "invalid"):
+    for prices in ("unreadable", "invalid", "old_form"):
         yield (
             f"prices: {prices}",
             ("create", *SAVING),

@@ -3,7 +3,7 @@
 Each question is made of its facts alone, so that it reads the same whenever it is made of them again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal
@@ -94,10 +94,7 @@ def create_question(facts: CreateFacts) -> Elicit[CreateChoice]:
     """The question before requests are sent that may cost more than is spent without asking."""
     cost = "What they cost is unknown, since a model has no known price"
     if facts.max_cost_usd is not None:
-        cost = (
-            f"They cost {format_usd(Decimal(facts.max_cost_usd))} if every answer is as long as max_tokens allows, by "
-            f"the prices of {facts.prices_of}"
-        )
+        cost = f"They cost {priced(Decimal(facts.max_cost_usd), facts.prices_of, facts.not_included)}"
     before = ""
     if facts.sent_on is not None:
         sent_on = format_date(from_milliseconds(facts.sent_on))
@@ -106,6 +103,12 @@ def create_question(facts: CreateFacts) -> Elicit[CreateChoice]:
         f"Create a batch of {facts.requests:,} request{'' if facts.requests == 1 else 's'}? {cost}.{before}",
         CreateChoice,
     )
+
+
+def priced(most: Decimal, prices_of: str, not_included: Sequence[str]) -> str:
+    """`2.50 USD if every answer is as long as max_tokens allows, by the prices of genai-prices 0.2.3`."""
+    adding = f", and without what {' and '.join(not_included)} may add" if not_included else ""
+    return f"{format_usd(most)} if every answer is as long as max_tokens allows, by the prices of {prices_of}{adding}"
 
 
 def why_unseen(unseen: Unseen, seconds: float | None) -> str:

@@ -67,6 +67,12 @@ def parts(error: Failure, call: Call) -> tuple[str, str]:
             return f"requests_file cannot be read: {_path(error)}.", next_step
         case SaveFailed():
             return _save(error, call)
+        case InvalidPrices(problem="old_form"):
+            return (
+                f"The price list {error.path} has the form of an earlier version.",
+                f"Ask the user to write each of its models with all its rates, as in {error.detail}, and to leave out "
+                "times_input and unit.",
+            )
         case InvalidPrices():
             problem = "cannot be read" if error.problem == "unreadable" else "is invalid"
             return (
