@@ -154,9 +154,11 @@ def _corrected(sums: list[SizeSum], counted: list[_Counted], *, attached: bool) 
         for one in counted:
             yield one.tokens, one.max_tokens, one.tokens
         return
-    factors = [one.tokens / one.by_rule for one in counted] or [1.0]
-    factor = max(factors)
-    if attached or len(factors) < _ENOUGH or factor > min(factors) * _AGREEING:
+    factors = [max(one.tokens, 1) / one.by_rule for one in counted] or [1.0]
+    factor, spread = max(factors), max(factors) / min(factors)
+    if attached or len(factors) < _ENOUGH or spread > _AGREEING:
         factor = max(factor, 1.0)
+    else:
+        factor *= spread  # what was not counted may be as far above the counted ones as these are apart
     for held in sums:
         yield min(held.tokens * factor, held.requests * MOST_TOKENS), held.max_tokens, held.largest * factor

@@ -65,6 +65,26 @@ async def test_an_image_that_nobody_counted_has_the_most_tokens_that_the_model_g
     assert answer["estimate"]["models"][0]["input_tokens"] == pytest.approx(10 * tokens, rel=0.2)
 
 
+async def test_images_are_not_taken_for_small_because_the_counted_ones_are(
+    connect: Connect, sandbox: Sandbox, requests_dir: Path
+) -> None:
+    sandbox.faults.append(Fault("count_tokens", body=b'{"input_tokens": 80}', times=9))
+    answer = await estimated(connect, requests_dir, *like(30, model="claude-opus-5-5", messages=said(PICTURE)))
+    assert answer["estimate"]["input_tokens_by"].startswith("the API's count of")
+    assert answer["estimate"]["models"][0]["input_tokens"] >= 30 * 4784
+
+
+async def test_texts_that_are_unlike_each_other_are_not_taken_for_what_the_counted_ones_are(
+    connect: Connect, sandbox: Sandbox, requests_dir: Path
+) -> None:
+    sandbox.faults += [Fault("count_tokens", body=b'{"input_tokens": %d}' % tokens) for tokens in (1, 20, 40)]
+    sandbox.faults.append(Fault("count_tokens", status=403, times=99))
+    requests = [request(f"r{number}", system="word " * 10 * number) for number in range(30)]
+    answer = await estimated(connect, requests_dir, *requests)
+    by_rule = sum(len(json.dumps(one["params"], separators=(",", ":"))) for one in requests) / 3
+    assert answer["estimate"]["models"][0]["input_tokens"] >= by_rule
+
+
 @pytest.mark.parametrize(("characters", "rate"), [(360_000, 0.05), (440_000, 0.25)])
 async def test_a_long_prompt_of_haiku_is_estimated_at_its_own_rate(
     connect: Connect, sandbox: Sandbox, requests_dir: Path, characters: int, rate: float
