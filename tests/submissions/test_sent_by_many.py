@@ -455,7 +455,7 @@ async def test_an_estimate_of_texts_is_not_made_from_pictures(connect: Connect) 
         tool = request("s", tools=[{"type": "web_search_20250305", "name": "web_search"}])
         with_fees = await assistant.call("create_message_batch", requests=[tool], dry_run=True)
     assert answer["estimate"]["models"][0]["input_tokens"] >= 12 * 10_000
-    assert "without the fees and results of server tools" in with_fees["message"]
+    assert "without what web_search may add" in with_fees["message"]
 
 
 async def test_a_request_that_is_nested_very_deeply_is_told_or_sent_but_breaks_nothing(
