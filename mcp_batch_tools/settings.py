@@ -145,7 +145,7 @@ class Settings(BaseModel):
     def load(cls, **flags: object) -> Self:
         """Read the environment, with `flags` (field names) winning over it.
 
-        A variable that is empty, or a placeholder that nobody filled in (`${NAME}`), counts as not set.
+        A variable counts as not set where it is empty, or exactly `${NAME}`, as bundles leave such literals.
 
         Raises:
             SettingsError: a value does not fit, or a variable with our prefix is unknown.

@@ -89,7 +89,7 @@ def test_a_key_is_sent_without_the_quotes_that_it_was_pasted_in(monkeypatch: Set
     "left_over",
     ["${ANTHROPIC_API_KEY}", "${user_config.api_key}", " ${env:KEY} ", "'${KEY}'", '"${KEY}"', "${}", '""', "''", " "],
 )
-def test_a_placeholder_that_nobody_filled_in_counts_as_not_set(monkeypatch: Set, variable: str, left_over: str) -> None:
+def test_a_literal_that_a_bundle_has_left_counts_as_not_set(monkeypatch: Set, variable: str, left_over: str) -> None:
     monkeypatch.delenv("MCP_BATCH_TOOLS_RESULTS_DIR")
     monkeypatch.setenv(variable, left_over)
     loaded = Settings.load()

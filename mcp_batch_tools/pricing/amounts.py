@@ -1,5 +1,6 @@
 """Amounts of money as people read them."""
 
+from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
 
 _CENT = Decimal("0.01")
@@ -20,6 +21,12 @@ def format_usd(amount: Decimal) -> str:
         step = Decimal(1).scaleb(amount.adjusted() - _DIGITS_OF_SMALL_AMOUNTS + 1)
     digits = f"{amount.quantize(step, ROUND_HALF_UP):f}".rstrip("0")
     return f"{digits.ljust(len('0.00'), '0')} USD"
+
+
+def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum of amounts; None where one of them is not known."""
+    known = list(amounts)
+    return None if None in known else sum((amount for amount in known if amount is not None), Decimal(0))
 
 
 def as_number(amount: Decimal | None) -> float | None:

@@ -5,6 +5,7 @@ from dataclasses import astuple, dataclass, field
 from datetime import date
 from decimal import Decimal
 
+from mcp_batch_tools.pricing.amounts import total
 from mcp_batch_tools.pricing.prices import Prices
 from mcp_batch_tools.results.tokens import Group, Tokens
 
@@ -27,8 +28,7 @@ class Bill:
     @property
     def cost(self) -> Decimal | None:
         """USD for all of it; None where a model has no price."""
-        costs = [model.cost for model in self.models]
-        return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+        return total(model.cost for model in self.models)
 
 
 def bill_of(groups: Mapping[Group, Tokens], prices: Prices, day: date) -> Bill:

@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from mcp_batch_tools.api.client import BatchClient
 from mcp_batch_tools.api.errors import BatchError
+from mcp_batch_tools.pricing.amounts import total
 from mcp_batch_tools.pricing.bills import bill_of
 from mcp_batch_tools.pricing.prices import Prices
 from mcp_batch_tools.requests.fingerprint import canonical
@@ -59,8 +60,7 @@ class Estimate:
     @property
     def max_cost_usd(self) -> Decimal | None:
         """USD if every answer is as long as `max_tokens` allows; None where the price of a model is not known."""
-        costs = [model.max_cost_usd for model in self.models]
-        return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+        return total(model.max_cost_usd for model in self.models)
 
 
 class _Counted(NamedTuple):

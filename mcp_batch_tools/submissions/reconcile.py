@@ -99,7 +99,7 @@ async def _reconcile_one(
     batches: dict[str, MessageBatch],
     listing: Listing,
 ) -> Unresolved | None:
-    """What is left to be told of an attempt after this look; None where its state is known for now."""
+    """What is left to be told of an attempt after this look; None where this has shown its state."""
     now = milliseconds(client.now())
     verdict = await database.write(
         partial(store.reconcile_attempt, attempt=attempt, listing=listing, now=now), durable=True

@@ -109,7 +109,7 @@ def outcomes(batch: MessageBatch) -> str:
 
 @dataclass(frozen=True)
 class Goal:
-    """That a call is on the way to a delete, which saves all results first where there is a path for them."""
+    """A delete that a call leads to; it saves all results first where `save_results_to` is a path for them."""
 
     save_results_to: str | None = None
 

@@ -15,7 +15,7 @@ from mcp_batch_tools.tools.times import is_exact, understood_time
 
 _ADDED_BY_CLIENTS = "wait_for_previous"
 """An argument that one client adds to every call of every tool."""
-_AROUND = " \t\r\n\u00a0\u200b\ufeff`'\"\u201c\u201d\u2018\u2019<>[](){}*.,;:"
+AROUND = " \t\r\n\u00a0\u200b\ufeff`'\"\u201c\u201d\u2018\u2019<>[](){}*.,;:"
 """What ids, words and numbers are copied with."""
 _BETWEEN = re.compile(r"[,;\s]+")
 _NO_ID = frozenset(
@@ -49,7 +49,7 @@ def given(arguments: Mapping[str, Any], schema: Mapping[str, Any], now: datetime
             continue
         kind = schema["properties"].get(name, {})
         meant.arguments[name] = read = _as_meant(value, kind, now)
-        if isinstance(read, datetime) and not is_exact(" ".join(value.strip(_AROUND).upper().split())):
+        if isinstance(read, datetime) and not is_exact(" ".join(value.strip(AROUND).upper().split())):
             meant.notes.append(f"{name} was taken as {format_time(read)}.")
     if meant.arguments.get("label") == "" and "label" in optional:
         del meant.arguments["label"]
@@ -63,7 +63,7 @@ def _as_meant(value: Any, kind: Mapping[str, Any], now: datetime) -> Any:
         case "integer" | "number":
             return _number(value, whole=kind["type"] == "integer")
         case "boolean" if isinstance(value, str):
-            return _SWITCHES.get(value.strip(_AROUND).lower(), value)
+            return _SWITCHES.get(value.strip(AROUND).lower(), value)
         case "string" if isinstance(value, int) and not isinstance(value, bool):
             return str(value) if _takes_number(kind) else value
         case "string" if isinstance(value, str):
@@ -81,11 +81,11 @@ def _text(value: str, kind: Mapping[str, Any], now: datetime) -> Any:
     if "enum" in kind:
         return _word(value, kind)
     if "pattern" in kind:
-        bare = value.strip(_AROUND)
+        bare = value.strip(AROUND)
         shortened = ".." in value  # as a table shows an id that is too long for it: it names no batch, or another one
         return "" if shortened or bare.lower() in _NO_ID or bare.find("msgbatch_") > 0 else bare
     if kind.get("format") == "date-time":
-        return understood_time(value.strip(_AROUND), now) or value
+        return understood_time(value.strip(AROUND), now) or value
     return value.strip()
 
 
@@ -138,7 +138,7 @@ def _from_json(value: Any) -> Any:
 
 
 def _split(text: str) -> list[str]:
-    return [member for member in _BETWEEN.split(text.strip(_AROUND)) if member]
+    return [member for member in _BETWEEN.split(text.strip(AROUND)) if member]
 
 
 def _member(value: Any) -> Any:

@@ -142,7 +142,7 @@ class _Cancel:
         return Consent(self.app, self.caller, "cancel")
 
     def again(self, confirmation: str | None = None) -> NextStep:
-        """The same call."""
+        """A step that makes this call once more, with its confirmation where there is one."""
         return cancel_step(self.message_batch_id, self.goal, confirmation)
 
     async def cancel(self, seen: MessageBatch, granted: Granted) -> CancelAnswer:

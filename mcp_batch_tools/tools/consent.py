@@ -15,6 +15,7 @@ from mcp.server.mcpserver.resolve import Elicit
 from mcp_batch_tools.settings import SANDBOX_NOTE
 from mcp_batch_tools.tools.answered import AnsweredBefore, use_up
 from mcp_batch_tools.tools.app import App, Caller
+from mcp_batch_tools.tools.arguments import AROUND
 from mcp_batch_tools.tools.facts import CancelFacts, CreateFacts, DeleteFacts
 from mcp_batch_tools.tools.questions import Question, Subject
 from mcp_batch_tools.tools.words.consent import (
@@ -32,8 +33,6 @@ from mcp_batch_tools.tools.words.consent import (
 
 _TOO_FAST = 0.7
 """Seconds in which nobody reads a question and answers it."""
-_AROUND = " \t\r\n`'\""
-"""What models write around a code."""
 
 How = Literal[
     "asked and accepted",
@@ -102,7 +101,7 @@ class Consent:
             return Granted("confirmed in the conversation", question=confirmed)
         question = words(facts)
         if ability != "able":
-            return await self._unseen("unable" if ability == "unable" else "unknown", facts, question)
+            return await self._unseen(ability, facts, question)
         return await self._put(facts, question)
 
     async def _put(self, facts: Named, question: Elicit[Any]) -> Elicit[Any] | Decision:
@@ -118,7 +117,10 @@ class Consent:
         if caller.sealed:
             app.unanswered.put(put, subject)
             caller.put = question
-            return await self._unseen("no form", facts, question) if caller.fills_in_nothing(question) else question
+            if not caller.fills_in_nothing(question):
+                return question
+            app.unanswered.answered(put)
+            return await self._unseen("no form", facts, question)
         with app.unanswered.waiting(put, subject, app.now):
             outcome = await caller.elicit(question, app.question_seconds)
             if outcome != "silence":
@@ -139,8 +141,9 @@ class Consent:
     async def _judged(
         self, outcome: object, question: Question, facts: DeleteFacts | CancelFacts | CreateFacts, put: Elicit[Any]
     ) -> Decision:
-        if isinstance(outcome, str):
-            return await self._unseen("error" if outcome == "error" else "silence", facts, put)
+        match outcome:
+            case "error" | "no form" | "silence" as unseen:
+                return await self._unseen(unseen, facts, put)
         seconds = (self.app.now() - question.asked_at) / 1000
         judged = judge(outcome, seconds, may_approve=self.app.settings.destructive == "ask")
         match judged:
@@ -178,7 +181,7 @@ class Consent:
 
         confirmation = await app.ledger.read(
             lambda transaction: open_confirmation(
-                transaction, code.strip(_AROUND), app.now(), scope=app.settings.credential_scope, act=self.act
+                transaction, code.strip(AROUND), app.now(), scope=app.settings.credential_scope, act=self.act
             )
         )
         if confirmation is None or not type(facts)(**confirmation.facts).covers(facts):

@@ -94,10 +94,10 @@ async def create_message_batch(
         str | None,
         Field(
             pattern=MESSAGE_BATCH_ID_PATTERN,
-            description="Send only what retry names of this batch.",
+            description="Send what of this batch ended as retry says.",
         ),
     ] = None,
-    retry: Annotated[list[Retried] | None, Field(description="Default: the first four.")] = None,
+    retry: Annotated[list[Retried] | None, Field(description="How they ended; by default the first four.")] = None,
     confirmation: Confirmation = None,
 ) -> Annotated[CallToolResult, CreateAnswer]:
     """Create a Message Batch, which costs money. All requests are checked first, and nothing is sent if one is wrong.
@@ -136,7 +136,7 @@ async def create_message_batch(
 
 
 def _again(given: Mapping[str, Argument | None], confirmation: str) -> NextStep:
-    """The same call with its confirmation; requests that were given inline are not repeated here."""
+    """A step that makes a create once more, with its confirmation; requests that were given inline are not repeated."""
     inline = given["requests_file"] is None
     arguments = {} if inline else {name: value for name, value in given.items() if value is not None}
     same = "Give all arguments of this call again, and the confirmation: it sends" if inline else "Sends"

@@ -149,7 +149,7 @@ class _Delete:
         return Consent(self.app, self.caller, "delete")
 
     def again(self, confirmation: str | None = None) -> NextStep:
-        """The same call."""
+        """A step that makes this call once more, with its confirmation where there is one."""
         return delete_step(self.message_batch_id, self.save_results_to, confirmation)
 
     async def instead(self, decision: Decision, refusal: NotDeleted) -> NotDeleted | Deleted:
@@ -203,7 +203,7 @@ class _Delete:
         return not_deleted(batch, "results_not_saved", message, [again])
 
     def after_failed_save(self, error: Failure, path: str | None) -> list[NextStep]:
-        """The same call, to a name that can be used where the name was in the way; none where it cannot help."""
+        """A step that deletes after saving to `path`, or to a free name where that is taken; none where neither helps."""
         if may_pass(error):
             return [delete_step(self.message_batch_id, path)]
         instead = another_path(self.app, self.message_batch_id, error)

@@ -125,7 +125,7 @@ async def save_message_batch_results(
 
 
 def _again(message_batch_id: str, path: str | None, *, overwrite: bool) -> NextStep:
-    """The same call."""
+    """A step that makes a call of this tool once more."""
     arguments: dict[str, Argument] = {"message_batch_id": message_batch_id}
     if path is not None:
         arguments["path"] = path

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -261,3 +262,22 @@ sys.exit(("genai_prices" in sys.modules) != (sys.argv[1] == "without"))
         for how in ("with", "without")
     }
     assert len(found) == 1
+
+
+@pytest.mark.slow
+def test_the_rates_are_read_by_a_process_of_their_own_that_imports_nothing_from_the_folder_it_runs_in(
+    tmp_path: Path,
+) -> None:
+    for name in ("genai_prices", "json", "decimal"):
+        (tmp_path / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'imported')!r}, 'w').close()\nraise SystemExit(3)\n"
+        )
+    program = (
+        "import sys; from mcp_batch_tools.pricing.listed import listed_rates; "
+        "print(len(listed_rates()) > 10, 'genai_prices' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "False"], done.stderr
+    assert not (tmp_path / "imported").exists()

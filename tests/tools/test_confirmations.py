@@ -10,6 +10,7 @@ import anyio.to_thread
 import pytest
 
 from mcp_batch_tools.cli import main
+from mcp_batch_tools.ledger.confirmations import ACCEPTED_FOR
 from mcp_batch_tools.sandbox import Clock, Sandbox
 from mcp_batch_tools.server import create_server
 from mcp_batch_tools.settings import Settings
@@ -66,6 +67,34 @@ async def test_the_answer_says_what_happened_and_what_would_be_lost(sandbox: San
     assert step["tool"] == "delete_message_batch"
     assert step["arguments"] == {"message_batch_id": batch, "confirmation": code_in(facts)}
     assert acts(sandbox) == 0
+
+
+WHY = {
+    "dismiss": "the client closed the question after",
+    "decline": "the client closed the question after",
+    "empty": "accepted the question without filling in its form",
+    "nothing": "accepted the question without filling in its form",
+    "another word": "accepted the question without filling in its form",
+    "error": "answered the question with an error",
+}
+
+
+@pytest.mark.parametrize("how", WHY)
+async def test_the_reason_is_what_the_client_did_and_the_next_call_asks_again(
+    sandbox: Sandbox, clock: Clock, era: str, how: str
+) -> None:
+    if (era, how) == ("2026-07-28", "error"):
+        pytest.skip("such a client does not come back")
+    batch = sandbox.add_batch({"succeeded": 3}, key=KEY)
+    async with connected(sandbox, clock, era) as client:
+        for minutes in (0, 6):
+            clock.advance(minutes * 60)
+            said = await client.call("delete_message_batch", {"message_batch_id": batch}, answering(how))
+            assert said is not None
+            message = said["result"]["structuredContent"]["message"]
+            assert WHY[how] in message
+            assert f"within {ACCEPTED_FOR // 60_000} minutes" in message
+        assert len(client.asked) == 2
 
 
 async def test_a_code_works_once_within_ten_minutes(sandbox: Sandbox, clock: Clock, era: str) -> None:
