@@ -203,7 +203,7 @@ class _Delete:
         return not_deleted(batch, "results_not_saved", message, [again])
 
     def after_failed_save(self, error: Failure, path: str | None) -> list[NextStep]:
-        """A step that deletes after saving to `path`, or to a free name where that is taken; none where neither helps."""
+        """A step that deletes after saving to `path`, or to a free name where it is taken; none if neither can help."""
         if may_pass(error):
             return [delete_step(self.message_batch_id, path)]
         instead = another_path(self.app, self.message_batch_id, error)
